@@ -1,0 +1,196 @@
+"""What a node serves: distributions, their behaviours and origins, as values without any I/O.
+
+The nouns are CloudFront's (fact sheet sections 3 to 5). `cloudfront/` builds these from DistributionConfig JSON;
+`serve --origin` builds one by itself; everything below works on these alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Rules(Enum):
+    """Which set of caching rules a distribution follows."""
+
+    RFC9111 = "rfc9111"
+    CLOUDFRONT = "cloudfront"
+
+
+class Mode(Enum):
+    """Which tier a node is."""
+
+    POP = "pop"
+    REGIONAL = "regional"
+
+
+class ViewerProtocol(Enum):
+    """ViewerProtocolPolicy (fact sheet 5.3)."""
+
+    ALLOW_ALL = "allow-all"
+    REDIRECT = "redirect-to-https"
+    HTTPS_ONLY = "https-only"
+
+
+class OriginScheme(Enum):
+    """OriginProtocolPolicy (fact sheet 5.4)."""
+
+    HTTP = "http-only"
+    HTTPS = "https-only"
+    MATCH_VIEWER = "match-viewer"
+
+
+class OriginKind(Enum):
+    """What an origin is, as far as routing cares (fact sheet 5.5)."""
+
+    CUSTOM = "custom"
+    S3 = "s3"
+
+
+class Choice(Enum):
+    """How a policy picks names: query parameters, cookies or header fields."""
+
+    NONE = "none"
+    LISTED = "listed"
+    ALL_EXCEPT = "allExcept"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Picks names by `choice`; `names` are as compared (header names in lower case, others as they are)."""
+
+    choice: Choice
+    names: frozenset[bytes] = frozenset()
+
+    def picks(self, name: bytes) -> bool:
+        """Whether this name is chosen."""
+        if self.choice is Choice.ALL:
+            return True
+        if self.choice is Choice.NONE:
+            return False
+        return (name in self.names) is (self.choice is Choice.LISTED)
+
+
+NOTHING = Selector(Choice.NONE)
+EVERYTHING = Selector(Choice.ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """Minimum, default and maximum lifetime in seconds (fact sheet 3). Only `cloudfront` rules look at them."""
+
+    minimum: float = 0
+    default: float = 86_400
+    maximum: float = 31_536_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """What the caching rules need to know: all of it travels with the behaviour, so that they ask nobody else."""
+
+    rules: Rules = Rules.RFC9111
+    ttl: Ttl = Ttl()
+    error_ttl: Mapping[int, float] = field(default_factory=dict)
+    """ErrorCachingMinTTL by status; 10 s where absent (fact sheet 2.5). `cloudfront` rules only."""
+    forwards_cookies: bool = False
+    """Cookies reach the origin: `cloudfront` rules then never revalidate nor collapse (fact sheet 1.8, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """What goes into the cache key beside the distribution and the path (fact sheet 4.1, 4.2)."""
+
+    query: Selector = EVERYTHING
+    cookies: Selector = NOTHING
+    headers: tuple[bytes, ...] = ()
+    """Lower-case names, sorted. `host` in here keys on the viewer's Host."""
+    gzip: bool = False
+    brotli: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What of the viewer's request reaches the origin: the key's parts and the origin request policy's."""
+
+    query: Selector = EVERYTHING
+    cookies: Selector = EVERYTHING
+    headers: Selector = EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """A cache behaviour: what applies to the requests whose path matches `pattern` (fact sheet 5.1)."""
+
+    pattern: str
+    origin: str
+    """Id of an origin of the same distribution."""
+    caching: Caching = Caching()
+    key: KeyParts = KeyParts()
+    forward: Forwarding = Forwarding()
+    allowed_methods: frozenset[str] | None = None
+    """None allows every method (a plain reverse proxy)."""
+    cached_methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    viewer_protocol: ViewerProtocol = ViewerProtocol.ALLOW_ALL
+    compress: bool = False
+
+    @property
+    def caches(self) -> bool:
+        """False when nothing under this behaviour may ever be cached: its requests are dynamic on arrival."""
+        return self.caching.ttl.maximum > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where content comes from, and how patiently we ask. Times in seconds (fact sheet 5.4)."""
+
+    id: str
+    host: str
+    kind: OriginKind = OriginKind.CUSTOM
+    region: str | None = None
+    """AWS region of an S3 bucket, when its host name tells."""
+    scheme: OriginScheme = OriginScheme.HTTP
+    http_port: int = 80
+    https_port: int = 443
+    path: str = ""
+    """Put before every request's path; starts with `/`, never ends with it."""
+    custom_headers: tuple[tuple[bytes, bytes], ...] = ()
+    connection_attempts: int = 3
+    connect_timeout: float = 10
+    read_timeout: float = 30
+    keepalive_timeout: float = 5
+    completion_timeout: float | None = None
+    """Bound on the whole exchange, retries included; None for no bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One distribution at one revision; immutable, so that a request works with one revision from end to end."""
+
+    id: str
+    domain: str
+    rules: Rules
+    revision: str
+    """Opaque; tiers compare it for equality (INVALIDATION rule 3: the key's meaning belongs to its revision)."""
+    origins: Mapping[str, Origin]
+    behaviors: tuple[Behavior, ...]
+    """In order of precedence; the last one is the default behaviour, pattern `*`."""
+    aliases: tuple[str, ...] = ()
+    enabled: bool = True
+    default_root_object: str = ""
+    any_host: bool = False
+    """Serve every Host (a plain `serve --origin`)."""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """(epoch, number): the origin was asked after all invalidations up to `number` were accepted."""
+
+    epoch: str
+    number: int
+
+
+NO_EPOCH = "0"
+"""The epoch of a CDN without a control plane: it never changes, and its number stands at 0."""

@@ -1,0 +1,129 @@
+"""Decisions and their reasons. A reason is one enum member with a sentence; the same member reaches the log, the
+counter label, `Cache-Status` and `explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from edgeproxy.headers import Headers
+from edgeproxy.model import AsOf
+
+
+class Reason(Enum):
+    """Why a request went forward, or why an answer was not kept. Value: (token, sentence)."""
+
+    URI_MISS = ("uri-miss", "Nothing is stored under this key.")
+    VARY_MISS = ("vary-miss", "Something is stored under this key, but its Vary does not match this request.")
+    STALE = ("stale", "What is stored is no longer fresh.")
+    REQUEST = ("request", "The request's own Cache-Control forbids the stored response.")
+    METHOD = ("method", "The method's responses are not served from cache.")
+    BYPASS = ("bypass", "The configuration sends this request past the cache.")
+    PARTIAL = ("partial", "The stored bytes do not hold the range asked for.")
+    REVALIDATE_ALWAYS = ("no-cache", "The stored response must be validated before each use.")
+    NOT_COVERED = ("invalidated", "What is stored is older than an invalidation that matches.")
+
+    DYNAMIC = ("dynamic", "The behaviour forbids caching.")
+    SAME_REGION = ("same-region", "The S3 origin is in the regional's own region.")
+    UPGRADE = ("upgrade", "The request asks for an upgrade.")
+    RANGE_COLD = ("range-cold", "A range of an object that is not stored is fetched as it was asked for.")
+    HIT_FOR_MISS = ("hit-for-miss", "The last answer under this key could not be stored, so nobody waits for this one.")
+    LOOP = ("loop", "The request has passed too many distributions already.")
+    MISMATCH = ("mismatch", "The tier works with another revision or epoch.")
+
+    NO_STORE = ("no-store", "The response or the request says no-store.")
+    PRIVATE = ("private", "The response is for one viewer only.")
+    AUTHORIZATION = ("authorization", "The request was authorised and the response does not allow sharing.")
+    VARY_ANY = ("vary-any", "Vary: * matches no other request.")
+    NOT_UNDERSTOOD = ("must-understand", "The status is not one this cache understands.")
+    NO_EXPLICIT_FRESHNESS = ("no-freshness", "Nothing says how long the response is fresh, nor how to validate it.")
+    STATUS = ("status", "Responses with this status are not stored.")
+    STORE_METHOD = ("store-method", "Responses to this method are not stored.")
+    PARTIAL_RESPONSE = ("partial-response", "A partial response is not stored.")
+    TOO_LARGE = ("too-large", "The body is larger than the store takes.")
+    NO_SPACE = ("no-space", "The store has no room left for this body.")
+    INCOMPLETE = ("incomplete", "The body was cut short.")
+    TIER_SAYS_NO = ("tier", "The tier above did not vouch for the response.")
+
+    def __init__(self, token: str, sentence: str) -> None:
+        self.token = token
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """What the store remembers of a response, apart from its bytes. Times are wall-clock seconds."""
+
+    status: int
+    reason: bytes
+    headers: Headers
+    """End-to-end fields as received, `Age` included."""
+    requested_at: float
+    received_at: float
+    as_of: AsOf
+    method: str = "GET"
+    vary: tuple[tuple[bytes, bytes | None], ...] = ()
+    """(lower-case field name, value of the request that brought this response, combined and normalised)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """The stored response is fresh; `age` in seconds."""
+
+    stored: StoredHead
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServeStale:
+    """The stored response may be served although stale, and is to be revalidated meanwhile (RFC 5861 section 3)."""
+
+    stored: StoredHead
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revalidate:
+    """Ask upstream with the stored response's validators. `stale_if_error`: serve it if that fails."""
+
+    stored: StoredHead
+    reason: Reason
+    stale_if_error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Ask upstream without conditions. `stale` is what may be served if that fails."""
+
+    reason: Reason
+    stale: StoredHead | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """Neither look up nor store."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Unsatisfiable:
+    """Answer 504: the request says only-if-cached and nothing usable is stored (RFC 9111 section 5.2.1.7)."""
+
+    reason: Reason
+
+
+Decision: TypeAlias = Serve | ServeStale | Revalidate | Fetch | Bypass | Unsatisfiable
+
+
+class Result(Enum):
+    """What became of a request, in the words of CloudFront's x-edge-result-type (fact sheet 10.1)."""
+
+    HIT = "Hit"
+    REFRESH_HIT = "RefreshHit"
+    MISS = "Miss"
+    ERROR = "Error"
+    REDIRECT = "Redirect"
+    LIMIT_EXCEEDED = "LimitExceeded"
+    CAPACITY_EXCEEDED = "CapacityExceeded"

@@ -1,0 +1,231 @@
+"""Every setting, with its type, range, default, unit and a sentence.
+
+These are the words only: `configuration.py` reads files into them and reports every fault at once. Off the request
+path: whoever needs a value often copies it at start.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from edgeproxy.units import address_text, bytes_from, seconds_from
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+
+Size = Annotated[int, BeforeValidator(bytes_from)]
+"""Bytes: a whole number, or text such as "64 MiB"."""
+Seconds = Annotated[float, BeforeValidator(seconds_from)]
+"""Seconds: a number, or text such as "1.5 s", "10 min", "1 d"."""
+Address = Annotated[str, BeforeValidator(address_text)]
+"""HOST:PORT with a numeric host; an IPv6 host stands in brackets; port 0 is picked freely."""
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, unit: str = "") -> Any:
+    """A field with its range, unit and sentence."""
+    return Field(default, ge=low, le=high, description=help, json_schema_extra={"unit": unit})
+
+
+class Table(BaseModel):
+    """A table of settings: unknown names are faults, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Connections(Table):
+    """Viewer connections, per worker."""
+
+    request_line_max: Size = setting(8192, "Longest request line; longer is 414.", low=256, high=MiB, unit="bytes")
+    head_max: Size = setting(
+        32768, "Largest request head; larger is 431 (494 in cloudfront rules).", low=1024, high=MiB, unit="bytes"
+    )
+    fields_max: int = setting(200, "Most header fields in a head.", low=8, high=10_000, unit="fields")
+    body_max: Size = setting(64 * GiB, "Largest request body; larger is 413.", low=0, high=1024 * GiB, unit="bytes")
+    connections_max: int = setting(10_000, "Most viewer connections at once.", low=1, high=1_000_000)
+    connections_per_client_max: int = setting(1_000, "Most of them from one address.", low=1, high=1_000_000)
+    header_timeout: Seconds = setting(10, "From the first byte of a head to its end.", low=0.1, high=3600, unit="s")
+    idle_timeout: Seconds = setting(60, "Between requests on a connection.", low=0.1, high=86400, unit="s")
+    body_timeout: Seconds = setting(60, "Between two pieces of a request body.", low=0.1, high=86400, unit="s")
+    write_timeout: Seconds = setting(
+        60, "With no byte of an answer taken by the viewer.", low=0.1, high=86400, unit="s"
+    )
+    write_buffer: Size = setting(
+        256 * KiB, "Answer bytes waiting for a slow viewer before the sender pauses.", low=4 * KiB, high=64 * MiB
+    )
+    read_buffer: Size = setting(
+        256 * KiB, "Request body bytes waiting for upstream before the viewer pauses.", low=4 * KiB, high=64 * MiB
+    )
+    tunnel_idle_timeout: Seconds = setting(
+        600, "An upgraded connection without a byte in either direction.", low=0.1, high=86400, unit="s"
+    )
+
+
+class Upstream(Table):
+    """Connections to the next hop, per worker and upstream."""
+
+    connections_max: int = setting(256, "Most connections to one upstream.", low=1, high=65_536)
+    idle_max: int = setting(64, "Most of them kept open and idle.", low=0, high=65_536)
+    queue_max: int = setting(1024, "Most requests waiting for a connection; more get 503.", low=0, high=1_000_000)
+    queue_timeout: Seconds = setting(10, "Longest wait for a connection.", low=0.01, high=600, unit="s")
+    keepalive_timeout: Seconds = setting(60, "An idle connection is closed after this.", low=0.1, high=3600, unit="s")
+    connect_timeout: Seconds = setting(10, "To connect, TLS included.", low=0.01, high=600, unit="s")
+    first_byte_timeout: Seconds = setting(
+        30, "From the request sent to the first byte of the answer.", low=0.01, high=3600, unit="s"
+    )
+    idle_timeout: Seconds = setting(30, "Between two pieces of an answer.", low=0.01, high=3600, unit="s")
+    expect_timeout: Seconds = setting(
+        1, "Wait for 100 (Continue) before the body is sent anyway.", low=0.01, high=60, unit="s"
+    )
+    head_max: Size = setting(32768, "Largest response head; larger is 502.", low=1024, high=MiB, unit="bytes")
+    read_buffer: Size = setting(
+        256 * KiB, "Answer bytes waiting for their reader before the connection pauses.", low=4 * KiB, high=64 * MiB
+    )
+    ca_file: str | None = setting(None, "CA certificates that https upstreams are checked against, PEM file.")
+
+
+class Cache(Table):
+    """What a worker keeps in memory."""
+
+    memory: Size = setting(256 * MiB, "Bodies and heads kept in memory, per worker.", low=MiB, high=1024 * GiB)
+    object_max: Size = setting(32 * MiB, "Largest body stored.", low=KiB, high=64 * GiB, unit="bytes")
+    variants_max: int = setting(64, "Most variants kept side by side under one key.", low=1, high=10_000)
+    stale_keep: Seconds = setting(
+        86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
+    )
+
+
+class Fills(Table):
+    """Fetches that fill the cache, per worker."""
+
+    fills_max: int = setting(4096, "Most fetches at once that others may join.", low=1, high=1_000_000)
+    waiters_max: int = setting(10_000, "Most requests waiting for one fetch.", low=1, high=1_000_000)
+    wait_timeout: Seconds = setting(30, "A request that waited this long goes on alone.", low=0.01, high=3600)
+    hit_for_miss: Seconds = setting(
+        10, "After an answer that cannot be stored, how long nobody waits for another.", low=0, high=3600
+    )
+    hit_for_miss_max: int = setting(10_000, "Most keys with such a mark.", low=0, high=10_000_000)
+    finish_remaining: Size = setting(
+        MiB, "A fetch that nobody reads any more is finished when no more than this is missing.", low=0, high=GiB
+    )
+    window: Size = setting(
+        MiB, "Bytes kept for the readers of a body that turned out too large to store.", low=64 * KiB, high=GiB
+    )
+
+
+class Log(Table):
+    """The access log."""
+
+    path: str = setting("DATA_DIR/access.log", 'A file, "-" for standard output, or "off"; DATA_DIR is replaced.')
+    format: Literal["w3c", "json"] = setting("w3c", "CloudFront's standard log, or one JSON object a line.")
+    cookies: bool = setting(False, "Log cookies (CloudFront's IncludeCookies).")
+    flush_interval: Seconds = setting(1, "Longest time a record waits in memory.", low=0.01, high=60, unit="s")
+    buffer_max: Size = setting(
+        4 * MiB, "Records waiting for the disk; beyond that they are dropped and counted.", low=64 * KiB, high=GiB
+    )
+    rotate_size: Size = setting(256 * MiB, "A larger file is rotated; 0 for never.", low=0, high=1024 * GiB)
+    rotate_keep: int = setting(10, "Rotated files kept.", low=0, high=10_000)
+
+
+class Tier(Table):
+    """How nodes of one CDN know each other."""
+
+    key: str | None = setting(
+        None, "Shared by all nodes; EDGEPROXY_TIER_KEY when absent; with neither only loopback peers are trusted."
+    )
+    fallback: Literal["origin", "error"] = setting(
+        "origin", "When the next tier cannot be reached: go straight to the origin, or answer 502/504."
+    )
+    cache_status: bool = setting(True, "Add this tier's member to Cache-Status (RFC 9211).")
+
+
+class Trust(Table):
+    """Whose word about the viewer is taken."""
+
+    proxies: list[str] = setting([], "Networks whose X-Forwarded-For names the viewer, such as 10.0.0.0/8.")
+
+
+class Network(Table):
+    """Clients of one network and the POP that is best for them."""
+
+    network: str = setting(..., "CIDR, such as 203.0.113.0/24.")
+    pops: list[str] = setting(..., "Names of nodes, best first.")
+
+
+class Resolver(Table):
+    """The DNS server."""
+
+    listen: list[Address] = setting(["127.0.0.1:5300"], "Where it answers, over UDP and TCP.")
+    ttl: int = setting(60, "Of addresses.", low=0, high=86_400, unit="s")
+    negative_ttl: int = setting(60, "Of answers that say no.", low=0, high=86_400, unit="s")
+    nameservers: list[str] = setting([], "Names of the zone's servers; default ns1.ZONE.")
+    hostmaster: str | None = setting(None, "Mail name for SOA; default hostmaster.ZONE.")
+    zones: list[str] = setting([], "Further zones answered for, such as that of an alias.")
+    networks: list[Network] = setting([], "Which POP for which clients; the longest prefix wins.")
+    default: list[str] = setting([], "POPs for everybody else, best first; default: all in the order of the file.")
+    tcp_connections_max: int = setting(1000, "Most TCP connections at once.", low=1, high=100_000)
+    tcp_idle_timeout: Seconds = setting(10, "An idle TCP connection is closed after this.", low=0.1, high=600)
+
+
+class Control(Table):
+    """The control plane."""
+
+    listen: Address = setting("127.0.0.1:8400", "Where its API answers.")
+
+
+class Node(Table):
+    """One node of the CDN."""
+
+    name: str = setting(..., "Unique; appears in Cache-Status and in the logs.")
+    mode: Literal["pop", "regional"] = setting(..., "Which tier it is.")
+    region: str = setting("local", "Where it stands, such as eu-central-1.")
+    code: str = setting("", "Its x-edge-location, such as FRA50-P1; made from the name when absent.")
+    listen: list[Address] = setting([], "Plain HTTP.")
+    https: list[Address] = setting([], "HTTPS.")
+    admin: Address = setting("127.0.0.1:0", "Admin listener.")
+    upstream: str | None = setting(None, "Name of the regional asked on a miss; none: the origin.")
+    addresses: list[str] = setting([], "What the resolver answers for it; default: the hosts it listens on.")
+    workers: int | None = setting(None, "Worker processes; default: one per processor.", low=1, high=256)
+
+
+class DistributionFile(Table):
+    """A distribution, as `aws cloudfront get-distribution-config` prints it."""
+
+    file: str = setting(..., "JSON file, relative to the settings file.")
+    id: str = setting("", "Its id; default: made from the file's name.")
+
+
+class Certificate(Table):
+    """A certificate that is used instead of a minted one for the names it covers."""
+
+    certificate: str = setting(..., "PEM file with the chain.")
+    key: str = setting(..., "PEM file with the private key.")
+
+
+class Drain(Table):
+    """What happens on SIGTERM."""
+
+    deadline: Seconds = setting(30, "Requests still running after this are cut.", low=0, high=3600, unit="s")
+
+
+class Settings(Table):
+    """The whole settings file."""
+
+    zone: str = setting("edge.localhost", "Distributions are served under ID.ZONE.")
+    connections: Connections = Connections()
+    upstream: Upstream = Upstream()
+    cache: Cache = Cache()
+    fills: Fills = Fills()
+    log: Log = Log()
+    tier: Tier = Tier()
+    trust: Trust = Trust()
+    drain: Drain = Drain()
+    resolver: Resolver = Resolver()
+    control: Control = Control()
+    nodes: list[Node] = setting([], "The nodes of this CDN.")
+    distributions: list[DistributionFile] = setting([], "What they serve.")
+    policies: list[str] = setting([], "JSON files with cache, origin request and response headers policies.")
+    certificates: list[Certificate] = setting([], "Certificates of your own.")
+    origins: dict[str, str] = setting({}, "Origin host names sent elsewhere: host = URL.")

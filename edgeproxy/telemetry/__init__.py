@@ -1,0 +1,1 @@
+"""What a node tells about itself: counters and one record per request."""

@@ -1,0 +1,132 @@
+"""Counters, declared once with a sentence each. Each worker adds to its own row of shared memory; a reader sums rows.
+
+A row has one writer, so no lock is needed: a reader sees a number that was right a moment ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class Counter(IntEnum):
+    """Every counter: metric name, sentence, labels. `GAUGE` members go down as well."""
+
+    metric: str
+    sentence: str
+    labels: str
+    gauge: bool
+
+    def __new__(cls, metric: str, sentence: str, labels: str = "", gauge: bool = False) -> Counter:
+        value = len(cls.__members__)
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.metric = metric
+        member.sentence = sentence
+        member.labels = labels
+        member.gauge = gauge
+        return member
+
+    # Viewer connections (edge/connection.py)
+    CONNECTIONS = ("edgeproxy_connections_total", "Connections accepted.")
+    CONNECTIONS_OPEN = ("edgeproxy_connections_open", "Connections open now.", "", True)
+    CONNECTIONS_REFUSED = ("edgeproxy_connections_refused_total", "Connections closed on arrival: a cap was reached.")
+    REQUESTS_MALFORMED = ("edgeproxy_requests_malformed_total", "Requests refused by the connection: malformed.")
+    REQUESTS_TOO_LARGE = ("edgeproxy_requests_too_large_total", "Requests refused by the connection: over a limit.")
+    TIMEOUTS_HEADER = ("edgeproxy_viewer_timeouts_total", "Viewers that were too slow, by stage.", 'stage="header"')
+    TIMEOUTS_IDLE = ("edgeproxy_viewer_timeouts_total", "Viewers that were too slow, by stage.", 'stage="idle"')
+    TIMEOUTS_BODY = ("edgeproxy_viewer_timeouts_total", "Viewers that were too slow, by stage.", 'stage="body"')
+    TIMEOUTS_WRITE = ("edgeproxy_viewer_timeouts_total", "Viewers that were too slow, by stage.", 'stage="write"')
+    TUNNELS_OPEN = ("edgeproxy_tunnels_open", "Upgraded connections open now.", "", True)
+    TLS_FAILED = ("edgeproxy_tls_failures_total", "TLS handshakes with viewers that failed.")
+
+    # Requests (edge/pipeline.py)
+    REQUESTS = ("edgeproxy_requests_total", "Requests whose head arrived whole, from viewers and tiers.")
+    REQUESTS_FROM_TIER = ("edgeproxy_requests_from_tier_total", "Those of them that another tier sent.")
+    REQUESTS_FROM_WORKER = ("edgeproxy_requests_from_worker_total", "Requests another worker of this node handed on.")
+    REQUESTS_FAILED = ("edgeproxy_requests_failed_total", "Requests that met an unexpected fault here. Should be 0.")
+    RESULT_HIT = ("edgeproxy_results_total", "Requests by what became of them.", 'result="Hit"')
+    RESULT_REFRESH_HIT = ("edgeproxy_results_total", "Requests by what became of them.", 'result="RefreshHit"')
+    RESULT_MISS = ("edgeproxy_results_total", "Requests by what became of them.", 'result="Miss"')
+    RESULT_ERROR = ("edgeproxy_results_total", "Requests by what became of them.", 'result="Error"')
+    RESULT_REDIRECT = ("edgeproxy_results_total", "Requests by what became of them.", 'result="Redirect"')
+    RESULT_LIMIT = ("edgeproxy_results_total", "Requests by what became of them.", 'result="LimitExceeded"')
+    RESULT_CAPACITY = ("edgeproxy_results_total", "Requests by what became of them.", 'result="CapacityExceeded"')
+    BYTES_OUT = ("edgeproxy_bytes_out_total", "Bytes sent to viewers and tiers.")
+    BYTES_IN = ("edgeproxy_bytes_in_total", "Bytes read from viewers and tiers.")
+    STALE_SERVED = ("edgeproxy_stale_served_total", "Answers from stored responses that were no longer fresh.")
+    BYPASSED = ("edgeproxy_bypassed_total", "Requests that went upstream without looking into the cache.")
+    TIER_REFUSED = ("edgeproxy_tier_refused_total", "Requests to a regional from someone that is no tier: 403.")
+    TIER_MISMATCH = ("edgeproxy_tier_mismatch_total", "Tier requests at another revision or epoch than ours.")
+    LOOPS_REFUSED = ("edgeproxy_loops_refused_total", "Requests that passed too many distributions.")
+
+    # Fills (edge/flight.py)
+    FILLS = ("edgeproxy_fills_total", "Fetches that others could join.")
+    FILLS_OPEN = ("edgeproxy_fills_open", "Fetches that others may join now.", "", True)
+    FILLS_FAILED = ("edgeproxy_fills_failed_total", "Fetches that ended in an error.")
+    FILLS_STOPPED = ("edgeproxy_fills_stopped_total", "Fetches stopped because nobody read them any more.")
+    FILLS_REFUSED = ("edgeproxy_fills_refused_total", "Fetches not shared because too many were open.")
+    WAITS = ("edgeproxy_waits_total", "Requests that joined a fetch in progress.")
+    WAITS_REFUSED = ("edgeproxy_waits_refused_total", "Requests that went on alone: too many waited already.")
+    WAITS_TIMED_OUT = ("edgeproxy_waits_timed_out_total", "Requests that waited too long and went on alone.")
+    READERS_CUT = ("edgeproxy_readers_cut_total", "Answers cut short because the body's source failed.")
+
+    # Store (store/)
+    STORED = ("edgeproxy_stored_total", "Responses stored.")
+    STORE_REFUSED = ("edgeproxy_store_refused_total", "Storable responses not stored: too large, or no room.")
+    EVICTED = ("edgeproxy_evicted_total", "Stored responses that left to make room.")
+    STORE_BYTES = ("edgeproxy_store_bytes", "Bytes of heads and bodies in memory.", "", True)
+    STORE_OBJECTS = ("edgeproxy_store_objects", "Stored responses in memory.", "", True)
+
+    # Upstream (upstream/)
+    UPSTREAM_REQUESTS = ("edgeproxy_upstream_requests_total", "Requests sent upstream, retries included.")
+    UPSTREAM_OPENED = ("edgeproxy_upstream_connections_opened_total", "Connections opened to upstreams.")
+    UPSTREAM_REUSED = ("edgeproxy_upstream_connections_reused_total", "Requests sent on a connection used before.")
+    UPSTREAM_OPEN = ("edgeproxy_upstream_connections_open", "Connections to upstreams open now.", "", True)
+    UPSTREAM_IDLE_CLOSED = ("edgeproxy_upstream_idle_closed_total", "Idle connections closed, by either side.")
+    UPSTREAM_SURPLUS = ("edgeproxy_upstream_surplus_total", "Connections dropped for bytes nobody asked for.")
+    UPSTREAM_RETRIES = ("edgeproxy_upstream_retries_total", "Requests sent again on another connection.")
+    UPSTREAM_QUEUE_FULL = ("edgeproxy_upstream_queue_full_total", "Requests refused: too many waited.")
+    UPSTREAM_TIMEOUTS = ("edgeproxy_upstream_timeouts_total", "Connect, first byte and idle time-outs.")
+    UPSTREAM_INVALID = ("edgeproxy_upstream_invalid_total", "Answers that broke the rules of RFC 9112.")
+    UPSTREAM_UNREACHABLE = ("edgeproxy_upstream_unreachable_total", "Connections that could not be made.")
+    UPSTREAM_ABORTED = ("edgeproxy_upstream_aborted_total", "Answers that stopped before their end.")
+    HOP_TIER = ("edgeproxy_hops_total", "Requests sent upstream, by where to.", 'to="tier"')
+    HOP_ORIGIN = ("edgeproxy_hops_total", "Requests sent upstream, by where to.", 'to="origin"')
+    HOP_WORKER = ("edgeproxy_hops_total", "Requests sent upstream, by where to.", 'to="worker"')
+
+    # Log (telemetry/log.py)
+    LOG_LINES = ("edgeproxy_log_lines_total", "Access log records written.")
+    LOG_DROPPED = ("edgeproxy_log_dropped_total", "Access log records dropped: the disk was slower than the buffer.")
+    LOG_ROTATED = ("edgeproxy_log_rotations_total", "Times the access log was rotated or reopened.")
+
+
+ROW = len(Counter)
+"""Numbers in one row."""
+
+
+class Counters:
+    """One writer's row. `row` is a memoryview of signed 64-bit numbers, at least ROW long."""
+
+    __slots__ = ("_row",)
+
+    def __init__(self, row: memoryview | None = None) -> None:
+        self._row = memoryview(bytearray(8 * ROW)).cast("q") if row is None else row
+
+    def add(self, counter: Counter, amount: int = 1) -> None:
+        """Count."""
+        self._row[counter] += amount
+
+    def __getitem__(self, counter: Counter) -> int:
+        return self._row[counter]
+
+    def forget_gauges(self) -> None:
+        """A new writer takes over this row: what was open is no longer."""
+        for counter in Counter:
+            if counter.gauge:
+                self._row[counter] = 0
+
+
+def total(rows: Sequence[Counters], counter: Counter) -> int:
+    """A counter summed over all workers."""
+    return sum(row[counter] for row in rows)
