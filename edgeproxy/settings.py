@@ -30,9 +30,9 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
 
 
 class Table(BaseModel):
-    """A table of settings: unknown names are faults, and nothing changes after reading."""
+    """A table of settings: unknown names and other types are faults, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Connections(Table):
@@ -52,6 +52,9 @@ class Connections(Table):
     write_timeout: Seconds = setting(
         60, "With no byte of an answer taken by the viewer.", low=0.1, high=86400, unit="s"
     )
+    half_closed_timeout: Seconds = setting(
+        1, "A viewer that sends no more is taken to have left if no answer begins.", low=0, high=3600, unit="s"
+    )
     write_buffer: Size = setting(
         256 * KiB, "Answer bytes waiting for a slow viewer before the sender pauses.", low=4 * KiB, high=64 * MiB
     )
@@ -61,6 +64,7 @@ class Connections(Table):
     tunnel_idle_timeout: Seconds = setting(
         600, "An upgraded connection without a byte in either direction.", low=0.1, high=86400, unit="s"
     )
+    certificates_max: int = setting(256, "Minted certificates kept ready, per worker.", low=1, high=65_536)
 
 
 class Upstream(Table):
@@ -70,6 +74,7 @@ class Upstream(Table):
     idle_max: int = setting(64, "Most of them kept open and idle.", low=0, high=65_536)
     queue_max: int = setting(1024, "Most requests waiting for a connection; more get 503.", low=0, high=1_000_000)
     queue_timeout: Seconds = setting(10, "Longest wait for a connection.", low=0.01, high=600, unit="s")
+    upstreams_max: int = setting(1024, "Most upstreams connected at once; more get 503.", low=1, high=65_536)
     keepalive_timeout: Seconds = setting(60, "An idle connection is closed after this.", low=0.1, high=3600, unit="s")
     connect_timeout: Seconds = setting(10, "To connect, TLS included.", low=0.01, high=600, unit="s")
     first_byte_timeout: Seconds = setting(
@@ -160,12 +165,17 @@ class Resolver(Table):
     listen: list[Address] = setting(["127.0.0.1:5300"], "Where it answers, over UDP and TCP.")
     ttl: int = setting(60, "Of addresses.", low=0, high=86_400, unit="s")
     negative_ttl: int = setting(60, "Of answers that say no.", low=0, high=86_400, unit="s")
+    zone_ttl: int = setting(
+        3600, "Of SOA and NS records, and of the addresses of name servers and nodes.", low=0, high=604_800, unit="s"
+    )
+    addresses: list[str] = setting([], "Of the zone's name servers; default: the hosts it listens on.")
     nameservers: list[str] = setting([], "Names of the zone's servers; default ns1.ZONE.")
     hostmaster: str | None = setting(None, "Mail name for SOA; default hostmaster.ZONE.")
     zones: list[str] = setting([], "Further zones answered for, such as that of an alias.")
     networks: list[Network] = setting([], "Which POP for which clients; the longest prefix wins.")
     default: list[str] = setting([], "POPs for everybody else, best first; default: all in the order of the file.")
     tcp_connections_max: int = setting(1000, "Most TCP connections at once.", low=1, high=100_000)
+    tcp_connections_per_client_max: int = setting(100, "Most of them from one address.", low=1, high=100_000)
     tcp_idle_timeout: Seconds = setting(10, "An idle TCP connection is closed after this.", low=0.1, high=600)
 
 

@@ -39,6 +39,7 @@ class Counter(IntEnum):
     TIMEOUTS_WRITE = ("edgeproxy_viewer_timeouts_total", "Viewers that were too slow, by stage.", 'stage="write"')
     TUNNELS_OPEN = ("edgeproxy_tunnels_open", "Upgraded connections open now.", "", True)
     TLS_FAILED = ("edgeproxy_tls_failures_total", "TLS handshakes with viewers that failed.")
+    CERTIFICATES_MINTED = ("edgeproxy_certificates_minted_total", "Certificates signed by the local CA for viewers.")
 
     # Requests (edge/pipeline.py)
     REQUESTS = ("edgeproxy_requests_total", "Requests whose head arrived whole, from viewers and tiers.")
@@ -87,6 +88,10 @@ class Counter(IntEnum):
     UPSTREAM_SURPLUS = ("edgeproxy_upstream_surplus_total", "Connections dropped for bytes nobody asked for.")
     UPSTREAM_RETRIES = ("edgeproxy_upstream_retries_total", "Requests sent again on another connection.")
     UPSTREAM_QUEUE_FULL = ("edgeproxy_upstream_queue_full_total", "Requests refused: too many waited.")
+    UPSTREAM_QUEUE_TIMED_OUT = (
+        "edgeproxy_upstream_queue_timeouts_total",
+        "Requests refused: no connection became free in time.",
+    )
     UPSTREAM_TIMEOUTS = ("edgeproxy_upstream_timeouts_total", "Connect, first byte and idle time-outs.")
     UPSTREAM_INVALID = ("edgeproxy_upstream_invalid_total", "Answers that broke the rules of RFC 9112.")
     UPSTREAM_UNREACHABLE = ("edgeproxy_upstream_unreachable_total", "Connections that could not be made.")
@@ -98,7 +103,33 @@ class Counter(IntEnum):
     # Log (telemetry/log.py)
     LOG_LINES = ("edgeproxy_log_lines_total", "Access log records written.")
     LOG_DROPPED = ("edgeproxy_log_dropped_total", "Access log records dropped: the disk was slower than the buffer.")
+    LOG_FAILED = ("edgeproxy_log_failures_total", "Times the access log could not be written or rotated.")
     LOG_ROTATED = ("edgeproxy_log_rotations_total", "Times the access log was rotated or reopened.")
+
+    # Resolver (dns/server.py)
+    DNS_QUERIES_UDP = ("edgeproxy_dns_queries_total", "DNS messages that arrived, by transport.", 'transport="udp"')
+    DNS_QUERIES_TCP = ("edgeproxy_dns_queries_total", "DNS messages that arrived, by transport.", 'transport="tcp"')
+    DNS_NOERROR = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="NOERROR"')
+    DNS_FORMERR = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="FORMERR"')
+    DNS_SERVFAIL = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="SERVFAIL"')
+    DNS_NXDOMAIN = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="NXDOMAIN"')
+    DNS_NOTIMP = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="NOTIMP"')
+    DNS_REFUSED = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="REFUSED"')
+    DNS_BADVERS = ("edgeproxy_dns_answers_total", "DNS answers sent, by rcode.", 'rcode="BADVERS"')
+    DNS_TRUNCATED = ("edgeproxy_dns_truncated_total", "UDP answers that did not fit and said so.")
+    DNS_UNANSWERED = ("edgeproxy_dns_unanswered_total", "DNS messages that are no query: never answered.")
+    DNS_UNSENT = ("edgeproxy_dns_unsent_total", "UDP answers that the system would not take.")
+    DNS_FAILED = ("edgeproxy_dns_failed_total", "Queries that met an unexpected fault here: SERVFAIL. Should be 0.")
+    DNS_BY_SUBNET = ("edgeproxy_dns_by_subnet_total", "POPs chosen by EDNS client subnet, not by who asked.")
+    DNS_CHOSEN_NETWORK = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="network"')
+    DNS_CHOSEN_DEFAULT = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="default"')
+    DNS_CHOSEN_FAILOVER = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="failover"')
+    DNS_CHOSEN_FAIL_OPEN = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="fail_open"')
+    DNS_TCP_CONNECTIONS = ("edgeproxy_dns_tcp_connections_total", "TCP connections to the resolver accepted.")
+    DNS_TCP_OPEN = ("edgeproxy_dns_tcp_open", "TCP connections to the resolver open now.", "", True)
+    DNS_TCP_REFUSED = ("edgeproxy_dns_tcp_refused_total", "TCP connections closed on arrival: a cap was reached.")
+    DNS_TCP_TIMEOUTS = ("edgeproxy_dns_tcp_timeouts_total", "TCP connections closed for being idle or too slow.")
+    DNS_TCP_MALFORMED = ("edgeproxy_dns_tcp_malformed_total", "TCP connections closed for a length no query has.")
 
 
 ROW = len(Counter)
@@ -116,6 +147,10 @@ class Counters:
     def add(self, counter: Counter, amount: int = 1) -> None:
         """Count."""
         self._row[counter] += amount
+
+    def put(self, counter: Counter, value: int) -> None:
+        """Set a gauge."""
+        self._row[counter] = value
 
     def __getitem__(self, counter: Counter) -> int:
         return self._row[counter]
