@@ -34,9 +34,11 @@ class Headers:
     def _lookup(self) -> dict[bytes, list[bytes]]:
         index = self._index
         if index is None:
-            index = self._index = {}
+            index = {}
             for name, value in self._fields:
                 index.setdefault(name.lower(), []).append(value)
+            # Published when whole: the log's thread may look into the same fields.
+            self._index = index
         return index
 
     def get(self, name: bytes) -> bytes | None:
