@@ -6,6 +6,7 @@ The nouns are CloudFront's (fact sheet sections 3 to 5). `cloudfront/` builds th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -63,6 +64,8 @@ class Selector:
 
     choice: Choice
     names: frozenset[bytes] = frozenset()
+    patterns: tuple[re.Pattern[bytes], ...] = ()
+    """Listed as well: cookie names with wildcards, which only legacy settings have (fact sheet 4.9)."""
 
     def picks(self, name: bytes) -> bool:
         """Whether this name is chosen."""
@@ -70,7 +73,8 @@ class Selector:
             return True
         if self.choice is Choice.NONE:
             return False
-        return (name in self.names) is (self.choice is Choice.LISTED)
+        listed = name in self.names or any(pattern.fullmatch(name) for pattern in self.patterns)
+        return listed is (self.choice is Choice.LISTED)
 
 
 NOTHING = Selector(Choice.NONE)
@@ -153,6 +157,8 @@ class Origin:
     scheme: OriginScheme = OriginScheme.HTTP
     http_port: int = 80
     https_port: int = 443
+    host_header: str = ""
+    """The Host sent, when the origin's name is not where it is reached (settings `origins`)."""
     path: str = ""
     """Put before every request's path; starts with `/`, never ends with it."""
     custom_headers: tuple[tuple[bytes, bytes], ...] = ()

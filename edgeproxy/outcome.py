@@ -65,6 +65,9 @@ class StoredHead:
     method: str = "GET"
     vary: tuple[tuple[bytes, bytes | None], ...] = ()
     """(lower-case field name, value of the request that brought this response, combined and normalised)."""
+    parts: tuple[tuple[int, int], ...] | None = None
+    """The byte intervals [start, end) that are stored, ascending and apart; None: the whole body. An incomplete
+    response has its complete length in Content-Length."""
 
 
 @dataclass(frozen=True, slots=True)

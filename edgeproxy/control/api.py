@@ -1,0 +1,108 @@
+"""The control plane's HTTP API.
+
+    GET  /healthz    it answers
+    GET  /status     every node with its health and counters
+    GET  /clock      the time here        POST /clock {"advance": SECONDS}    move the test clock of every node
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+NODE_TIMEOUT = 5.0
+"""Seconds a node has to answer on its admin listener."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A node, and where its admin listener answers (URL)."""
+
+    name: str
+    mode: str
+    region: str
+    admin: str
+
+
+class Control:
+    """The handlers; `clock` moves and reads the control plane's own time."""
+
+    def __init__(
+        self,
+        nodes: Sequence[KnownNode],
+        wall: Callable[[], float],
+        advance: Callable[[float], None] | None,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._nodes = nodes
+        self._wall = wall
+        self._advance = advance
+        self._session = session
+
+    def application(self) -> web.Application:
+        """The routes."""
+        application = web.Application(client_max_size=64 * 1024)
+        application.router.add_get("/healthz", self.healthz)
+        application.router.add_get("/status", self.status)
+        application.router.add_get("/clock", self.clock)
+        application.router.add_post("/clock", self.move_clock)
+        return application
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        """The process answers."""
+        return web.Response(text="ok\n")
+
+    async def status(self, request: web.Request) -> web.Response:
+        """{"nodes": [...]}; a node that does not answer has `error` instead of its counters."""
+        return web.json_response({"nodes": await asyncio.gather(*map(self._node_status, self._nodes))})
+
+    async def clock(self, request: web.Request) -> web.Response:
+        """The time here."""
+        return web.json_response({"now": self._wall()})
+
+    async def move_clock(self, request: web.Request) -> web.Response:
+        """Answers when every node has moved: 200, else 502 with the nodes that did not."""
+        if self._advance is None:
+            return web.json_response({"error": "Start with --clock test to move the clock."}, status=409)
+        body = await request.read()
+        answers = await asyncio.gather(*(self._tell(node, body) for node in self._nodes))
+        refused = [answer for answer in answers if answer[0] == 400]
+        if refused:
+            return web.json_response(refused[0][1], status=400)
+        failed = {
+            node.name: answer.get("error", "failed")
+            for node, (status, answer) in zip(self._nodes, answers, strict=True)
+            if status != 200
+        }
+        if failed:
+            return web.json_response({"error": "Some nodes did not move their clock.", "nodes": failed}, status=502)
+        self._advance(float(json.loads(body)["advance"]))
+        return web.json_response({"now": self._wall()})
+
+    async def _node_status(self, node: KnownNode) -> dict[str, Any]:  # Any: the node's own JSON, passed on
+        known: dict[str, Any] = {"name": node.name, "mode": node.mode, "region": node.region, "admin": node.admin}
+        try:
+            async with self._session.get(node.admin + "/status") as response:
+                response.raise_for_status()
+                answer: dict[str, Any] = await response.json()
+                return known | answer
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return known | {"ready": False, "error": str(error) or type(error).__name__}
+
+    async def _tell(self, node: KnownNode, body: bytes) -> tuple[int, dict[str, Any]]:  # Any: as above
+        try:
+            async with self._session.post(node.admin + "/clock", data=body) as response:
+                return response.status, await response.json()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return 0, {"error": str(error) or type(error).__name__}
+
+
+def new_session() -> aiohttp.ClientSession:
+    """A client for the nodes' admin listeners: direct, whatever proxy the environment names."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=NODE_TIMEOUT), trust_env=False)

@@ -1,0 +1,246 @@
+"""From a request's head to an `Ask`, or to the reason why there is none: the steps before the cache (fact sheet 0.1).
+
+Order: who asks (a tier proves itself) · which distribution · loops · viewer protocol · behaviour · method · key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgeproxy.cloudfront import fields as cf
+from edgeproxy.cloudfront.pages import Cause
+from edgeproxy.edge.ask import Ask
+from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
+from edgeproxy.edge.invalidation import Ledger
+from edgeproxy.edge.node import Clocks, Place, Serving
+from edgeproxy.edge.page import SharedPage, owner_of
+from edgeproxy.edge.present import Presenter, Trace
+from edgeproxy.errors import Detail
+from edgeproxy.headers import connection_options, without_internal
+from edgeproxy.message import Client, Incoming, Peer, RequestHead
+from edgeproxy.model import Distribution, Mode, Rules, ViewerProtocol
+from edgeproxy.outcome import Result
+from edgeproxy.rules.key import cache_key
+from edgeproxy.rules.routing import choose_behavior, route
+from edgeproxy.telemetry.counters import Counter, Counters
+
+CHAIN_MAX = 2
+"""Distributions a request may pass (fact sheet 1.5, "Loops")."""
+
+
+class Refused(Exception):
+    """The request goes no further. `client` and `distribution` are what was known by then."""
+
+    def __init__(
+        self,
+        status: int,
+        cause: Cause | str,
+        *,
+        client: Client,
+        distribution: Distribution | None = None,
+        result: Result = Result.ERROR,
+        detail: Detail | None = None,
+        location: bytes | None = None,
+        mismatch: str | None = None,
+    ) -> None:
+        super().__init__(str(cause))
+        self.status = status
+        self.cause = cause
+        self.client = client
+        self.distribution = distribution
+        self.result = result
+        self.detail = detail
+        self.location = location
+        self.mismatch = mismatch
+
+
+class Admission:
+    """Turns heads into asks for one worker."""
+
+    def __init__(self, place: Place, page: SharedPage, ledger: Ledger, counters: Counters, clocks: Clocks) -> None:
+        self._place = place
+        self._page = page
+        self._ledger = ledger
+        self._counters = counters
+        self._clocks = clocks
+
+    def request_id(self) -> str:
+        """One per request, the same at every tier."""
+        return cf.request_id(self._clocks.random_bytes(cf.REQUEST_ID_BYTES))
+
+    def admit(self, incoming: Incoming, serving: Serving, request_id: str) -> Ask:
+        """The ask. Raises Refused, or ViewerError for an unreadable hop."""
+        head, hop, peer = self._identify(incoming, serving)
+        client = hop.client if hop is not None else self._viewer(incoming, serving)
+        distribution = self._distribution(head, hop, serving, client)
+        if hop is not None:
+            self._check_hop(hop, distribution, client)
+            head = replace(head, scheme=hop.scheme)
+        elif cf.distributions_passed(head.headers) >= CHAIN_MAX:
+            self._counters.add(Counter.LOOPS_REFUSED)
+            raise Refused(403, Cause.LOOP, client=client, distribution=distribution, detail=Detail.INVALID_REQUEST)
+        if head.target == b"/" and distribution.default_root_object:
+            head = replace(head, target=b"/" + distribution.default_root_object.encode())
+        elif head.path == b"/" and distribution.default_root_object:
+            head = replace(head, target=b"/" + distribution.default_root_object.encode() + head.target[1:])
+        behavior = choose_behavior(distribution, head.path)
+        if hop is None:
+            self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
+        origin = distribution.origins[behavior.origin]
+        upgrade = b"upgrade" in connection_options(head.headers) and b"upgrade" in head.headers
+        tier_region = None if serving.next_tier is None else serving.next_tier.region
+        way = route(head, upgrade, distribution, behavior, origin, tier_region)
+        key = hop.key if hop is not None and hop.key is not None else cache_key(head, distribution, behavior)
+        floor = self._ledger.floor(key)
+        if hop is not None:
+            floor = max(floor, hop.floor)
+        return Ask(
+            incoming=incoming,
+            request=head,
+            client=client,
+            serving=serving,
+            distribution=distribution,
+            behavior=behavior,
+            origin=origin,
+            route=way,
+            upgrade=upgrade,
+            key=key,
+            generation=self._page.generation(distribution.id, head.path),
+            floor=floor,
+            hop=hop,
+            request_id=hop.request_id if hop is not None else request_id,
+            presenter=self.presenter(serving, distribution, request_id if hop is None else hop.request_id, peer),
+            trace=Trace(),
+            owner=self._owner(key, peer) if way.cached else None,
+        )
+
+    def presenter(self, serving: Serving, distribution: Distribution | None, request_id: str, peer: Peer) -> Presenter:
+        """How answers to this sender look."""
+        return Presenter(
+            node=self._place.name,
+            code=self._place.code,
+            rules=serving.default_rules if distribution is None else distribution.rules,
+            request_id=request_id,
+            cache_status=serving.settings.tier.cache_status,
+            peer=peer,
+        )
+
+    def _identify(self, incoming: Incoming, serving: Serving) -> tuple[RequestHead, HopRequest | None, Peer]:
+        """Who asks. A regional serves nobody but tiers; a POP never believes a viewer that speaks like one."""
+        head = incoming.head
+        cleaned = head.with_headers(without_internal(head.headers))
+        if incoming.client.peer is Peer.WORKER:
+            self._counters.add(Counter.REQUESTS_FROM_WORKER)
+            return cleaned, read_request(head.headers, Peer.WORKER), Peer.WORKER
+        if self._place.mode is Mode.POP:
+            return cleaned, None, Peer.VIEWER
+        if not is_tier(head.headers, incoming.client.address, serving.settings.tier.key):
+            self._counters.add(Counter.TIER_REFUSED)
+            raise Refused(403, Cause.NOT_A_TIER, client=incoming.client, detail=Detail.INVALID_REQUEST)
+        hop = read_request(head.headers, Peer.TIER)
+        if hop is None:
+            return cleaned, None, Peer.VIEWER
+        self._counters.add(Counter.REQUESTS_FROM_TIER)
+        return cleaned, hop, Peer.TIER
+
+    def _viewer(self, incoming: Incoming, serving: Serving) -> Client:
+        """The viewer: said so by the test clock's field, by a trusted proxy, or the peer itself."""
+        client, headers = incoming.client, incoming.head.headers
+        if self._place.test_clock and is_loopback(client.address):
+            said = headers.get(CLIENT)
+            if said is not None and (address := _address(said)) is not None:
+                return replace(client, address=address)
+        if serving.settings.trust.proxies and _within(client.address, serving.settings.trust.proxies):
+            chain = [part.strip() for part in (headers.combined(b"x-forwarded-for") or b"").split(b",")]
+            for part in reversed(chain):
+                address = _address(part)
+                if address is None:
+                    break
+                if not _within(address, serving.settings.trust.proxies):
+                    return replace(client, address=address)
+        return client
+
+    def _distribution(
+        self, head: RequestHead, hop: HopRequest | None, serving: Serving, client: Client
+    ) -> Distribution:
+        found = serving.hosts.by_id(hop.distribution) if hop is not None else serving.hosts.find(head.authority)
+        if found is None and hop is not None:
+            self._counters.add(Counter.TIER_MISMATCH)
+            raise Refused(421, "The distribution is not known here.", client=client, mismatch="distribution")
+        if found is None:
+            raise Refused(403, Cause.BAD_REQUEST, client=client, detail=Detail.INVALID_REQUEST)
+        return found
+
+    def _check_hop(self, hop: HopRequest, distribution: Distribution, client: Client) -> None:
+        mismatch = None
+        if hop.revision != distribution.revision:
+            mismatch = "revision"
+        elif hop.applied.epoch != self._ledger.epoch:
+            mismatch = "epoch"
+        if mismatch is not None:
+            self._counters.add(Counter.TIER_MISMATCH)
+            raise Refused(
+                421,
+                f"This node works at another {mismatch}.",
+                client=client,
+                distribution=distribution,
+                mismatch=mismatch,
+            )
+
+    def _check_viewer(
+        self,
+        head: RequestHead,
+        incoming: Incoming,
+        distribution: Distribution,
+        policy: ViewerProtocol,
+        methods: frozenset[str] | None,
+        client: Client,
+    ) -> None:
+        if head.scheme == "http" and policy is not ViewerProtocol.ALLOW_ALL:
+            self._check_protocol(head, distribution, policy, client)
+        if methods is not None and head.method not in methods:
+            raise Refused(
+                403, Cause.METHOD, client=client, distribution=distribution, detail=Detail.INVALID_REQUEST_METHOD
+            )
+        if distribution.rules is Rules.CLOUDFRONT and head.method == "GET" and incoming.body.length != 0:
+            raise Refused(403, Cause.BAD_REQUEST, client=client, distribution=distribution)
+
+    def _check_protocol(
+        self, head: RequestHead, distribution: Distribution, policy: ViewerProtocol, client: Client
+    ) -> None:
+        """Fact sheet 5.3: 301 for GET and HEAD, 307 for others that HTTP/1.1 can repeat, 403 for the rest."""
+        safe = head.method in ("GET", "HEAD")
+        if policy is ViewerProtocol.REDIRECT and (safe or head.version != "1.0"):
+            raise Refused(
+                301 if safe else 307,
+                Cause.REDIRECT,
+                client=client,
+                distribution=distribution,
+                result=Result.REDIRECT,
+                location=b"https://" + head.authority + head.target,
+            )
+        raise Refused(403, Cause.BAD_REQUEST, client=client, distribution=distribution)
+
+    def _owner(self, key: bytes, peer: Peer) -> int | None:
+        workers = len(self._place.owners)
+        if workers < 2 or peer is Peer.WORKER:
+            return None
+        owner = owner_of(key, self._place.shards, workers)
+        return None if owner == self._place.worker else owner
+
+
+def _address(text: bytes) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text.decode("ascii").strip("[]")))
+    except ValueError:
+        return None
+
+
+def _within(address: str, networks: Sequence[str]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)

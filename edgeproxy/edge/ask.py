@@ -1,0 +1,44 @@
+"""A request with everything known about it before the cache is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeproxy.edge.hop import HopRequest
+from edgeproxy.edge.node import Serving
+from edgeproxy.edge.present import Presenter, Trace
+from edgeproxy.message import Client, Incoming, RequestHead
+from edgeproxy.model import Behavior, Distribution, Origin
+from edgeproxy.rules.routing import Route
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request on its way through the pipeline. Its configuration is the one that stood when its head arrived."""
+
+    incoming: Incoming
+    request: RequestHead
+    """As the viewer sent it, without internal fields; the default root object is in place."""
+    client: Client
+    """The viewer, whoever brought the request here."""
+    serving: Serving
+    distribution: Distribution
+    behavior: Behavior
+    origin: Origin
+    route: Route
+    upgrade: bool
+    key: bytes
+    generation: int
+    """Of the path, when the head arrived: what is stored under another one is unusable."""
+    floor: int
+    hop: HopRequest | None
+    request_id: str
+    presenter: Presenter
+    trace: Trace
+    owner: int | None = None
+    """The worker that owns the key, when it is not this one."""
+
+    @property
+    def refresh(self) -> bool:
+        """The tier that asks will not have our own copy."""
+        return self.hop is not None and self.hop.refresh

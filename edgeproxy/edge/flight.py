@@ -1,0 +1,425 @@
+"""One fetch per key, and everybody who reads what it brings.
+
+A flight is a task of its own. It lands once, when the head is known:
+
+    Filled      the body is being stored; everybody may read it from its beginning, each at its own pace
+    Refreshed   a 304: what is stored may be used again
+    Alone       the answer cannot be shared: it belongs to the leader, all others go on by themselves
+    (an error)  everybody who waits gets it
+
+How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy, or the error) · waited too
+long (goes alone) · too many wait already (goes alone). All of these are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from cachetools import TTLCache
+
+from edgeproxy.errors import BodyAborted, EdgeError
+from edgeproxy.headers import Headers
+from edgeproxy.message import Body, ResponseHead
+from edgeproxy.model import AsOf
+from edgeproxy.outcome import Reason, Result, StoredHead
+from edgeproxy.settings import Fills
+from edgeproxy.store.memory import Stored, Writer
+from edgeproxy.telemetry.counters import Counter, Counters
+
+log = logging.getLogger(__name__)
+
+
+class Fill:
+    """A body on its way into the store, and its readers.
+
+    As long as `writer` takes the bytes, all of them are there for everybody. When the store has no room for more the
+    fill takes no new readers, and keeps `window` bytes for those it has: then the slowest one sets the pace.
+    """
+
+    def __init__(
+        self,
+        head: StoredHead,
+        body: Body,
+        writer: Writer,
+        window: int,
+        counters: Counters,
+        awaited: Callable[[], bool],
+    ) -> None:
+        """`awaited` tells whether somebody is about to read who has not begun yet."""
+        self.head = head
+        self.length = body.length
+        self.trailers = Headers()
+        self.done = False
+        self.error: BodyAborted | None = None
+        self._body = body
+        self._writer: Writer | None = writer
+        self._blocks = writer.blocks
+        self._dropped = 0
+        self._window = window
+        self._counters = counters
+        self._awaited = awaited
+        self._kept = False
+        self._stopped = False
+        self._finish_remaining = 0
+        self._pumping: asyncio.Task[None] | None = None
+        self._readers: set[FillReader] = set()
+        self._room = asyncio.Event()
+
+    @property
+    def joinable(self) -> bool:
+        """Whether a new reader would find every byte from the first on."""
+        return not self._stopped and (self._writer is not None or (self.done and self._dropped == 0))
+
+    def reader(self) -> FillReader:
+        """A body that reads this fill from its beginning."""
+        reader = FillReader(self)
+        self._readers.add(reader)
+        return reader
+
+    def keep(self) -> None:
+        """Go on to the end although nobody reads: the one who asked needed only the head, or asked for others."""
+        self._kept = True
+
+    async def pump(self, commit: Callable[[Writer, Headers], bool], finish_remaining: int) -> None:
+        """Move the body to its end. Returns when it is over, one way or the other; never raises an EdgeError.
+
+        When nobody reads any more it goes on only if it is kept, or if no more than `finish_remaining` bytes are missing.
+        """
+        self._finish_remaining = finish_remaining
+        self._pumping = asyncio.current_task()
+        try:
+            await self._pump()
+        except BodyAborted as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            self._fail(BodyAborted("The fetch was stopped."))
+            raise
+        else:
+            self.trailers = self._body.trailers
+            if self._writer is not None:
+                commit(self._writer, self.trailers)
+            self.done = True
+        finally:
+            self._pumping = None
+            if self._writer is not None:
+                self._writer.abandon()
+            self._body.close()
+            self._wake()
+
+    async def _pump(self) -> None:
+        while block := await self._body.read():
+            if self._writer is not None and not self._writer.append(block):
+                self._writer = None
+            if self._writer is None:
+                self._blocks.append(block)
+                self._trim()
+            self._wake()
+            self._stop_if_unread()
+            while self._writer is None and self._backlog() > self._window and self._readers:
+                self._room.clear()
+                await self._room.wait()
+                self._trim()
+
+    def _stop_if_unread(self) -> None:
+        """Nobody reads, nobody is about to, and it is not worth finishing: do not even wait for the next byte."""
+        if self._readers or self._awaited() or self._pumping is None or self._stopped:
+            return
+        missing = self._body.length
+        worth_finishing = self._kept or (missing is not None and missing <= self._finish_remaining)
+        if self._writer is None or not worth_finishing:
+            self._stopped = True
+            self._counters.add(Counter.FILLS_STOPPED)
+            self._pumping.cancel()
+
+    def _backlog(self) -> int:
+        return sum(map(len, self._blocks))
+
+    def _trim(self) -> None:
+        read = min((reader.position for reader in self._readers), default=self._dropped + len(self._blocks))
+        surplus = read - self._dropped
+        if surplus > 0:
+            del self._blocks[:surplus]
+            self._dropped += surplus
+
+    def _fail(self, error: BodyAborted) -> None:
+        self.error = error
+        self._counters.add(Counter.FILLS_FAILED)
+        self._counters.add(Counter.READERS_CUT, len(self._readers))
+
+    def _wake(self) -> None:
+        for reader in self._readers:
+            reader.wake()
+
+    def block(self, position: int) -> bytes | None:
+        """The block at a position, None when it has not come yet."""
+        index = position - self._dropped
+        return self._blocks[index] if index < len(self._blocks) else None
+
+    def moved(self) -> None:
+        """A reader took a block."""
+        if self._writer is None:
+            self._room.set()
+
+    def left(self, reader: FillReader) -> None:
+        """A reader is gone, finished or not."""
+        self._readers.discard(reader)
+        self._room.set()
+        self._stop_if_unread()
+
+
+class FillReader:
+    """A Body over a fill, from its first byte."""
+
+    def __init__(self, fill: Fill) -> None:
+        self._fill = fill
+        self._waiting: asyncio.Future[None] | None = None
+        self._read = 0
+        self.position = 0
+
+    @property
+    def length(self) -> int | None:
+        return None if self._fill.length is None else self._fill.length - self._read
+
+    @property
+    def trailers(self) -> Headers:
+        return self._fill.trailers
+
+    async def read(self) -> bytes:
+        while True:
+            block = self._fill.block(self.position)
+            if block is not None:
+                self.position += 1
+                self._read += len(block)
+                self._fill.moved()
+                return block
+            if self._fill.error is not None:
+                raise self._fill.error
+            if self._fill.done:
+                return b""
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+
+    def wake(self) -> None:
+        """Something changed in the fill."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def close(self) -> None:
+        self._fill.left(self)
+
+
+Own = TypeVar("Own")
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What upstream answered, for the traces of all who waited for it."""
+
+    status: int
+    result: Result
+    by_owner: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The body is being stored."""
+
+    fill: Fill
+    came: Came
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What is stored was validated."""
+
+    stored: Stored
+    came: Came
+
+
+@dataclass(slots=True)
+class Alone(Generic[Own]):
+    """The answer is the leader's only. `own` is taken once; when nobody takes it, it is discarded."""
+
+    own: Own | None
+    reason: Reason
+
+
+Landing: TypeAlias = Filled | Refreshed | Alone[Own]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Under which circumstances a fetch was started; a request under others must not join it."""
+
+    revision: str
+    generation: int
+    refresh: bool
+    as_of: AsOf
+
+
+@dataclass(eq=False)
+class Flight(Generic[Own]):
+    """A fetch in progress. `mark` is what tells whether a request may join."""
+
+    key: bytes
+    mark: Mark
+    landed: asyncio.Future[Landing[Own]]
+    interim: list[Callable[[ResponseHead], None]] = field(default_factory=list)
+    waiters: int = 0
+    led: bool = False
+    """The request that started it is still there."""
+    landing: Landing[Own] | None = None
+    task: asyncio.Task[None] | None = None
+
+    def announce(self, head: ResponseHead) -> None:
+        """Pass an interim head to everybody who waits."""
+        for listener in self.interim:
+            listener(head)
+
+
+Start: TypeAlias = Callable[[Flight[Own]], Awaitable[tuple[Landing[Own], Callable[[], Awaitable[None]] | None]]]
+"""Ask upstream: what came, and what is left to do (the pump) once everybody knows."""
+
+
+class Flights(Generic[Own]):
+    """All fetches in progress of one worker. `discard` frees an answer that nobody took."""
+
+    def __init__(self, settings: Fills, counters: Counters, wall: Callable[[], float], discard: Callable[[Own], None]):
+        self._settings = settings
+        self._counters = counters
+        self._discard = discard
+        self._flights: dict[bytes, list[Flight[Own]]] = {}
+        self._open = 0
+        self._unshared: TTLCache[bytes, Reason] = TTLCache(
+            max(settings.hit_for_miss_max, 1), settings.hit_for_miss, timer=wall
+        )
+
+    def unshared(self, key: bytes) -> Reason | None:
+        """Why the last answer under this key could not be shared, while that is remembered (hit-for-miss)."""
+        return self._unshared.get(key)
+
+    def in_progress(self, key: bytes) -> list[Flight[Own]]:
+        """The fetches of a key that are running now."""
+        return self._flights.get(key, [])
+
+    def may_start(self) -> bool:
+        """Whether one more shared fetch is allowed."""
+        if self._open >= self._settings.fills_max:
+            self._counters.add(Counter.FILLS_REFUSED)
+            return False
+        return True
+
+    def start(self, key: bytes, mark: Mark, start: Start[Own]) -> Flight[Own]:
+        """Begin a fetch that others may join."""
+        loop = asyncio.get_running_loop()
+        flight: Flight[Own] = Flight(key, mark, loop.create_future())
+        self._flights.setdefault(key, []).append(flight)
+        self._open += 1
+        self._counters.add(Counter.FILLS)
+        self._counters.add(Counter.FILLS_OPEN)
+        flight.task = loop.create_task(self._fly(flight, start), name="flight")
+        return flight
+
+    async def wait(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> Landing[Own] | None:
+        """The landing; None when there is no place to wait, or it took too long. Raises what the fetch raised."""
+        if flight.landing is not None:
+            return flight.landing
+        if flight.waiters >= self._settings.waiters_max:
+            self._counters.add(Counter.WAITS_REFUSED)
+            return None
+        flight.waiters += 1
+        flight.interim.append(interim)
+        try:
+            done, _ = await asyncio.wait([flight.landed], timeout=self._settings.wait_timeout)
+            if not done:
+                self._counters.add(Counter.WAITS_TIMED_OUT)
+                return None
+            return flight.landed.result()
+        finally:
+            self._leave(flight, interim)
+
+    async def lead(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> Landing[Own]:
+        """The landing, for the request that started it: it waits as long as upstream's time-outs allow.
+
+        An answer that cannot be shared belongs to the caller: `Alone.own` is there, once.
+        """
+        flight.waiters += 1
+        flight.interim.append(interim)
+        flight.led = True
+        try:
+            await asyncio.wait([flight.landed])
+            return flight.landed.result()
+        except asyncio.CancelledError:
+            if isinstance(flight.landing, Alone):
+                self._reclaim(flight.landing)
+            raise
+        finally:
+            flight.led = False
+            self._leave(flight, interim)
+
+    def _leave(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> None:
+        flight.waiters -= 1
+        flight.interim.remove(interim)
+        if flight.waiters == 0 and not flight.landed.done() and flight.task is not None:
+            flight.task.cancel()  # nobody has seen anything of it, and nobody waits for it
+
+    async def _fly(self, flight: Flight[Own], start: Start[Own]) -> None:
+        try:
+            landing, rest = await start(flight)
+        except EdgeError as error:
+            self._counters.add(Counter.FILLS_FAILED)
+            self._end(flight)
+            flight.landed.set_exception(error)
+            flight.landed.exception()  # nobody may be left to look at it
+            return
+        except BaseException as error:
+            self._end(flight)
+            if not isinstance(error, asyncio.CancelledError):
+                log.exception("a fetch failed unexpectedly")
+                self._counters.add(Counter.REQUESTS_FAILED)
+            if not flight.landed.done():
+                flight.landed.set_exception(EdgeError("The fetch failed unexpectedly.", status=500))
+                flight.landed.exception()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        flight.landing = landing
+        flight.landed.set_result(landing)
+        if isinstance(landing, Alone):
+            self._unshared[flight.key] = landing.reason
+            self._end(flight)
+            if not flight.led:
+                self._reclaim(landing)
+            return
+        self._unshared.pop(flight.key, None)
+        try:
+            if rest is not None:
+                await rest()
+        finally:
+            self._end(flight)
+
+    def _reclaim(self, landing: Alone[Own]) -> None:
+        if landing.own is not None:
+            own, landing.own = landing.own, None
+            self._discard(own)
+
+    def _end(self, flight: Flight[Own]) -> None:
+        flights = self._flights.get(flight.key)
+        if flights is not None and flight in flights:
+            flights.remove(flight)
+            if not flights:
+                del self._flights[flight.key]
+            self._open -= 1
+            self._counters.add(Counter.FILLS_OPEN, -1)
+
+    async def close(self) -> None:
+        """Stop every fetch."""
+        tasks = [flight.task for flights in self._flights.values() for flight in flights if flight.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

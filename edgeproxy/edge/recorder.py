@@ -1,0 +1,143 @@
+"""One record per request, made when the last byte is out: counters and the access log are computed from it alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from edgeproxy.edge.admission import Refused
+from edgeproxy.edge.ask import Ask
+from edgeproxy.edge.node import Clocks, Place, Serving
+from edgeproxy.edge.present import Trace
+from edgeproxy.errors import Detail
+from edgeproxy.message import Client, Delivery, Incoming, Peer, ResponseHead
+from edgeproxy.model import Distribution
+from edgeproxy.outcome import Result
+from edgeproxy.telemetry.counters import Counter, Counters
+from edgeproxy.telemetry.log import AccessLog
+from edgeproxy.telemetry.record import Record
+
+_RESULTS = {
+    Result.HIT: Counter.RESULT_HIT,
+    Result.REFRESH_HIT: Counter.RESULT_REFRESH_HIT,
+    Result.MISS: Counter.RESULT_MISS,
+    Result.ERROR: Counter.RESULT_ERROR,
+    Result.REDIRECT: Counter.RESULT_REDIRECT,
+    Result.LIMIT_EXCEEDED: Counter.RESULT_LIMIT,
+    Result.CAPACITY_EXCEEDED: Counter.RESULT_CAPACITY,
+}
+
+_CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/")
+
+Sent = Callable[[Delivery], None]
+
+
+class Recorder:
+    """Counts and logs what one worker answered. What other workers asked for, they log themselves."""
+
+    def __init__(self, place: Place, log: AccessLog, counters: Counters, clocks: Clocks) -> None:
+        self._place = place
+        self._log = log
+        self._counters = counters
+        self._clocks = clocks
+
+    def finished(self, ask: Ask, head: ResponseHead, tunnel: bool) -> Sent:
+        """What to call when an answer to this request is over."""
+
+        def sent(delivery: Delivery) -> None:
+            if ask.presenter.peer is Peer.WORKER:
+                return
+            record = self._record(
+                ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id, head, ask.trace, delivery
+            )
+            record.behavior = ask.behavior.pattern
+            record.path, record.query = ask.request.path, ask.request.query
+            record.protocol = ask.request.scheme
+            record.tunnel = tunnel
+            self._finish(record)
+
+        return sent
+
+    def refused(
+        self,
+        incoming: Incoming,
+        refused: Refused,
+        serving: Serving,
+        request_id: str,
+        head: ResponseHead,
+        trace: Trace,
+    ) -> Sent:
+        """The same for a request that was not admitted."""
+        trace.detail = None if refused.detail is None else refused.detail.value
+
+        def sent(delivery: Delivery) -> None:
+            self._finish(
+                self._record(incoming, refused.client, refused.distribution, serving, request_id, head, trace, delivery)
+            )
+
+        return sent
+
+    def _record(
+        self,
+        incoming: Incoming,
+        client: Client,
+        distribution: Distribution | None,
+        serving: Serving,
+        request_id: str,
+        head: ResponseHead,
+        trace: Trace,
+        delivery: Delivery,
+    ) -> Record:
+        request, headers = incoming.head, head.headers
+        result, detail = trace.result, trace.detail
+        if not delivery.complete:
+            result = Result.ERROR
+            if detail is None:
+                detail = (Detail.CLIENT_HUNG_UP if delivery.sender_left else Detail.ABORTED_ORIGIN).value
+        first = delivery.first_byte_at
+        length = headers.get(b"content-length")
+        part = _CONTENT_RANGE.match(headers.get(b"content-range") or b"")
+        return Record(
+            ended_at=self._clocks.wall(),
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            host=request.authority,
+            status=head.status,
+            result=result,
+            response_result=trace.result,
+            request_id=request_id,
+            location=self._place.code,
+            client_address=client.address,
+            client_port=client.port,
+            domain="" if distribution is None else distribution.domain,
+            request_headers=request.headers,
+            head_bytes=incoming.head_bytes,
+            cookies=serving.settings.log.cookies,
+            detailed=detail,
+            protocol=request.scheme,
+            version=request.version,
+            bytes_in=delivery.bytes_in,
+            bytes_out=delivery.bytes_out,
+            time_taken=delivery.ended_at - incoming.received_at,
+            first_byte=None if first is None else first - incoming.received_at,
+            tls_protocol=client.tls_protocol,
+            tls_cipher=client.tls_cipher,
+            content_type=headers.get(b"content-type"),
+            content_length=int(length) if length is not None and length.isdigit() else None,
+            range=None if part is None else (int(part[1]), int(part[2])),
+            node=self._place.name,
+            mode=self._place.mode,
+            distribution="" if distribution is None else distribution.id,
+            reasons=tuple(reason for reason in (trace.reason, trace.refusal) if reason is not None),
+            source="memory" if trace.reason is None else " ".join(trace.tiers),
+            upstream_status=trace.forwarded_status,
+            upstream_seconds=trace.upstream_seconds,
+        )
+
+    def _finish(self, record: Record) -> None:
+        add = self._counters.add
+        add(_RESULTS[record.result])
+        add(Counter.BYTES_OUT, record.bytes_out)
+        add(Counter.BYTES_IN, record.bytes_in)
+        self._log.write(record)

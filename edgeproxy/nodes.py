@@ -1,0 +1,218 @@
+"""One node: from its settings to the children that run it. Everything they share is made here, in the parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from edgeproxy.binding import DirectoryLock, address_of, listening, listening_unix
+from edgeproxy.cloudfront.fields import location_code
+from edgeproxy.cloudfront.hosts import Hosts
+from edgeproxy.configuration import Configuration
+from edgeproxy.edge.admin import Admin, serve_admin
+from edgeproxy.edge.authority import Authority
+from edgeproxy.edge.certificates import Certificates, load_configured
+from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
+from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.worker import Sockets, Worker
+from edgeproxy.errors import EdgeError
+from edgeproxy.model import Mode, Rules
+from edgeproxy.settings import Node
+from edgeproxy.sources import Sources
+from edgeproxy.supervisor import Channel, Child, Message
+from edgeproxy.units import split_address
+from edgeproxy.upstream.client import Target
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
+    """Run a child's life on uvloop; its exit code."""
+    return uvloop.run(main)
+
+
+@dataclass
+class NodeRun:
+    """A node about to run. Its sockets are open, its page is made; `children` start it."""
+
+    node: Node
+    configuration: Configuration
+    data_dir: Path
+    """Of the whole CDN: the certificate authority is there, the node's own files below `nodes/NAME`."""
+    workers: int
+    rules: Rules
+    """Of answers that belong to no distribution."""
+    next_tier: NextTier | None = None
+    knows_origin: bool = True
+    test_clock: bool = False
+    ended: Callable[[], None] = lambda: None
+    http: list[list[socket.socket]] = field(default_factory=list)
+    https: list[list[socket.socket]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory = self.data_dir / "nodes" / self.node.name
+        self.lock = DirectoryLock(self.directory)
+        self.http = [listening(address, self.workers) for address in self.node.listen]
+        self.https = [listening(address, self.workers) for address in self.node.https]
+        self.admin = listening(self.node.admin)[0]
+        self.page = SharedPage(self.workers)
+        self.began = time.monotonic()
+        self._meeting: tempfile.TemporaryDirectory[str] | None = None
+        self._doors: list[socket.socket] = []
+        self._owners: tuple[Target, ...] = ()
+        if self.workers > 1:
+            # Not below DATA_DIR: a Unix socket's path has room for 107 bytes only.
+            self._meeting = tempfile.TemporaryDirectory(prefix="edgeproxy-")
+            paths = [Path(self._meeting.name) / f"{number}" for number in range(self.workers)]
+            self._doors = [listening_unix(path) for path in paths]
+            self._owners = tuple(Target("worker", 0, unix_path=str(path)) for path in paths)
+
+    def url(self, *, https: bool = False) -> str | None:
+        """Where viewers reach it first, None when it does not listen for them so."""
+        groups = self.https if https else self.http
+        return f"{'https' if https else 'http'}://{address_of(groups[0][0])}" if groups else None
+
+    def admin_url(self) -> str:
+        """Where its admin listener answers."""
+        return f"http://{address_of(self.admin)}"
+
+    def children(self) -> list[Child]:
+        """One a worker."""
+        return [self._child(number) for number in range(self.workers)]
+
+    def close(self) -> None:
+        """After all children have ended."""
+        if self._meeting is not None:
+            self._meeting.cleanup()
+
+    def _child(self, number: int) -> Child:
+        def started() -> None:
+            self.page.rows[number].forget_gauges()
+
+        def ready(message: Message) -> None:
+            self.page.ready_workers += 1
+
+        def ended() -> None:
+            self.page.ready_workers -= 1
+            self.ended()
+
+        name = self.node.name if self.workers == 1 else f"{self.node.name}, worker {number}"
+        sockets = self._sockets(number)
+        own = [self.admin, *sockets.http, *sockets.https, *sockets.workers]
+        return Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, own)
+
+    def _place(self, number: int) -> Place:
+        node = self.node
+        return Place(
+            name=node.name,
+            mode=Mode(node.mode),
+            region=node.region,
+            code=node.code or location_code(node.name),
+            worker=number,
+            owners=self._owners,
+            test_clock=self.test_clock,
+            knows_origin=self.knows_origin,
+        )
+
+    def _serving(self, configuration: Configuration) -> Serving:
+        return Serving(
+            hosts=Hosts(configuration.distributions),
+            settings=configuration.settings,
+            next_tier=self.next_tier,
+            default_rules=self.rules,
+        )
+
+    async def _live(self, number: int, channel: Channel) -> int:
+        """A worker's life: start, obey the parent, drain."""
+        page = self.page
+        clocks = Clocks(
+            wall=(lambda: time.time() + page.clock_offset) if self.test_clock else time.time,
+            monotonic=time.monotonic,
+            offset=lambda: page.clock_offset,
+            random_bytes=os.urandom,
+        )
+        place, serving = self._place(number), self._serving(self.configuration)
+        current = [serving]
+        try:
+            certificates = self._certificates(number, serving, lambda host: current[0].hosts.find(host) is not None)
+            worker = Worker(
+                place,
+                serving,
+                page,
+                self.directory,
+                clocks,
+                None if certificates is None else certificates.server_context(),
+            )
+            await worker.start(self._sockets(number))
+        except EdgeError as error:
+            channel.send({"error": str(error)})
+            return 1
+        admin = Admin(place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began)
+        runner = await serve_admin(admin, self.admin)
+        orders: asyncio.Queue[Message | None] = asyncio.Queue()
+        obey(channel, orders)
+        channel.send({"ready": True})
+        while (order := await orders.get()) is not None:
+            if order["do"] == "drain":
+                await worker.drain(float(order["deadline"]))
+                break
+            if order["do"] == "reopen":
+                worker.log.reopen()
+            if order["do"] == "reload":
+                fresh = Sources.from_json(order["sources"]).configuration(os.environ)
+                serving = self._serving(fresh)
+                current[0] = serving
+                worker.serve(serving)
+                if certificates is not None:
+                    certificates.configure(load_configured(fresh.settings.certificates))
+        else:
+            await worker.close()  # the parent is gone without a word: nobody would restart or drain us
+        await runner.cleanup()
+        return 0
+
+    def _sockets(self, number: int) -> Sockets:
+        return Sockets(
+            http=[group[number] for group in self.http],
+            https=[group[number] for group in self.https],
+            workers=self._doors[number : number + 1],
+        )
+
+    def _certificates(
+        self, number: int, serving: Serving, serves: Callable[[bytes], bool]
+    ) -> Certificates | None:
+        if not self.https:
+            return None
+        authority = Authority.open(self.data_dir, time.time)
+        return Certificates(
+            authority,
+            # The real clock, also with the test clock: real clients judge by their own.
+            allowed=lambda host: serves(host.encode()),
+            wall=time.time,
+            counters=self.page.rows[number],
+            configured=load_configured(serving.settings.certificates),
+            addresses=[split_address(address)[0] for address in self.node.https],
+            kept_max=serving.settings.connections.certificates_max,
+        )
+
+
+def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
+    """Put what the parent says into a queue, None when it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        messages = channel.receive()
+        if messages is None:
+            loop.remove_reader(channel.fileno())
+            orders.put_nowait(None)
+            return
+        for message in messages:
+            orders.put_nowait(message)
+
+    loop.add_reader(channel.fileno(), readable)

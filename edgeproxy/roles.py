@@ -1,0 +1,478 @@
+"""The assembly: each command's settings become sockets, shared memory and children, and run until told to stop.
+
+With `nodes.py` and `supervisor.py` the only place that knows of processes, signals, uvloop, real clocks and randomness.
+Nothing imports it but the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from edgeproxy.binding import DirectoryLock, address_of, listening
+from edgeproxy.configuration import Configuration, origin_only
+from edgeproxy.control.api import Control, KnownNode, new_session
+from edgeproxy.dns import server as dns_server
+from edgeproxy.dns.zone import Zone
+from edgeproxy.edge.authority import Authority, ca_path
+from edgeproxy.edge.node import NextTier
+from edgeproxy.errors import ConfigError, Fault
+from edgeproxy.model import Rules
+from edgeproxy.nodes import NodeRun, obey, run_loop
+from edgeproxy.origin.server import application as origin_application
+from edgeproxy.settings import Node, Settings
+from edgeproxy.sources import Sources, with_origin
+from edgeproxy.supervisor import Channel, Child, Message, Supervisor
+from edgeproxy.telemetry.counters import Counters
+from edgeproxy.units import join_address, split_address
+from edgeproxy.upstream.client import Target
+
+log = logging.getLogger(__name__)
+
+DEFAULTS = Path(__file__).parent / "defaults"
+DEMO_ORIGIN = "origin.demo.test"
+"""The origin's name in the built-in distribution; `up` says where it really is."""
+
+Report = Callable[[Mapping[str, Any]], None]  # Any: what endpoints.json holds
+"""Called once, when everything answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `edgeproxy serve` was told."""
+
+    data_dir: Path
+    mode: str | None = None
+    listen: Sequence[str] = ()
+    https: Sequence[str] = ()
+    origin: str | None = None
+    upstream: str | None = None
+    config: Path | None = None
+    node: str | None = None
+    rules: Rules | None = None
+    workers: int | None = None
+    admin: str | None = None
+    access_log: str | None = None
+    test_clock: bool = False
+
+
+def serve(options: ServeOptions, report: Report) -> int:
+    """Run one node until told to stop; its exit code. Raises ConfigError."""
+    run, reload = (_from_file if options.config is not None else _from_options)(options)
+    supervisor = Supervisor(
+        run.children(),
+        deadline=run.configuration.settings.drain.deadline,
+        reload=reload,
+        all_ready=lambda: report(_node_entry(run)),
+        draining=lambda: _mark_draining([run]),
+    )
+    try:
+        return supervisor.run()
+    finally:
+        run.close()
+
+
+def _mark_draining(runs: Sequence[NodeRun]) -> None:
+    for run in runs:
+        run.page.draining = True
+
+
+def _from_options(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | None]]:
+    """A node without any file: a plain cache in front of one origin, or of a regional."""
+    rules = options.rules or Rules.RFC9111
+    url = options.origin or options.upstream
+    assert url is not None, "the command line sees to it"
+    _check_url(url, "--origin" if options.origin else "--upstream")
+    log_settings = {} if options.access_log is None else {"log": {"path": options.access_log}}
+    settings = Settings.model_validate(log_settings)
+    environment_key = os.environ.get("EDGEPROXY_TIER_KEY")
+    if environment_key:
+        settings = settings.model_copy(update={"tier": settings.tier.model_copy(update={"key": environment_key})})
+    mode = options.mode or "pop"
+    port = split_address((options.listen or options.https)[0])[1]
+    node = Node(
+        name=options.node or (f"{mode}-{port}" if port else f"{mode}-{os.getpid()}"),
+        mode=mode,  # type: ignore[arg-type]  # pydantic checks it
+        listen=list(options.listen),
+        https=list(options.https),
+        admin=options.admin or "127.0.0.1:0",
+    )
+    # Every node of such a chain knows one distribution, under one name and at one revision.
+    distribution = replace(origin_only(url, rules), revision="0")
+    run = NodeRun(
+        node=node,
+        configuration=Configuration(settings, (distribution,), (), ""),
+        data_dir=options.data_dir,
+        workers=options.workers or os.cpu_count() or 1,
+        rules=rules,
+        next_tier=None if options.origin else _tier("upstream", url),
+        knows_origin=options.origin is not None,
+        test_clock=options.test_clock,
+    )
+
+    def reload() -> None:
+        log.warning("SIGHUP: nothing to read anew, this node was started without a configuration file")
+
+    return run, reload
+
+
+def _check_url(url: str, option: str) -> None:
+    parts = urlsplit(url)
+    with contextlib.suppress(ValueError):
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    raise ConfigError([Fault("", option, url, "expected a URL such as http://127.0.0.1:3000")])
+
+
+def _tier(name: str, url: str, region: str | None = None) -> NextTier:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    host = parts.hostname or ""
+    target = Target(host, parts.port or (443 if tls else 80), tls=tls)
+    return NextTier(name, target, parts.netloc.encode(), region)
+
+
+def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | None]]:
+    """A node of a settings file; what the command line says stands above the file."""
+    assert options.config is not None
+    sources = Sources(options.config, access_log=options.access_log)
+    configuration = sources.configuration(os.environ)
+    node = _named(configuration, options.node)
+    update: dict[str, Any] = {}  # Any: the fields' own types
+    if options.listen:
+        update["listen"] = list(options.listen)
+    if options.https:
+        update["https"] = list(options.https)
+    if options.admin is not None:
+        update["admin"] = options.admin
+    node = node.model_copy(update=update)
+    run = NodeRun(
+        node=node,
+        configuration=configuration,
+        data_dir=options.data_dir,
+        workers=options.workers or node.workers or os.cpu_count() or 1,
+        rules=options.rules or Rules.CLOUDFRONT,
+        next_tier=_tier_of_file(configuration, node),
+        test_clock=options.test_clock,
+    )
+    return run, _reloading([run], sources)
+
+
+def _named(configuration: Configuration, name: str | None) -> Node:
+    nodes = configuration.settings.nodes
+    if name is None and len(nodes) == 1:
+        return nodes[0]
+    for node in nodes:
+        if node.name == name:
+            return node
+    known = ", ".join(node.name for node in nodes) or "none"
+    raise ConfigError([Fault(configuration.path, "nodes", name or "", f"name one of its nodes with --node: {known}")])
+
+
+def _tier_of_file(configuration: Configuration, node: Node) -> NextTier | None:
+    if node.upstream is None:
+        return None
+    upstream = _named(configuration, node.upstream)
+    host, port = split_address((upstream.listen or upstream.https)[0])
+    if upstream.addresses:
+        host = upstream.addresses[0]
+    scheme = "http" if upstream.listen else "https"
+    return _tier(upstream.name, f"{scheme}://{join_address(host, port)}", upstream.region)
+
+
+def _reloading(runs: Sequence[NodeRun], sources: Sources) -> Callable[[], Message | None]:
+    """What SIGHUP does: all files again, whole or not at all. Returns what the workers are told."""
+
+    def reload() -> Message | None:
+        fresh = Sources(sources.path, origin=sources.origin, access_log=sources.access_log)
+        try:
+            configuration = fresh.configuration(os.environ)
+            faults = [fault for run in runs for fault in _unchangeable(run, configuration)]
+            if faults:
+                raise ConfigError(faults)
+        except (ConfigError, OSError) as error:
+            log.error("SIGHUP: the new configuration is refused, the old one stays:\n%s", error)
+            return None
+        for run in runs:
+            run.configuration = configuration
+        log.info("SIGHUP: the new configuration is in use")
+        return {"do": "reload", "sources": fresh.to_json()}
+
+    return reload
+
+
+def _unchangeable(run: NodeRun, configuration: Configuration) -> list[Fault]:
+    """What a running node cannot change."""
+    found = [node for node in configuration.settings.nodes if node.name == run.node.name]
+    if not found:
+        return [Fault(configuration.path, "nodes", run.node.name, "a running node cannot be removed; stop it first")]
+    before = next(node for node in run.configuration.settings.nodes if node.name == run.node.name)
+    return [
+        Fault(configuration.path, f"nodes[{run.node.name}].{name}", str(getattr(found[0], name)), "needs a restart")
+        for name in ("mode", "listen", "https", "admin", "workers", "upstream", "region", "code")
+        if getattr(found[0], name) != getattr(before, name)
+    ]
+
+
+def _node_entry(run: NodeRun) -> dict[str, Any]:  # Any: JSON
+    return {
+        "name": run.node.name,
+        "mode": run.node.mode,
+        "region": run.node.region,
+        "url": run.url(),
+        "https_url": run.url(https=True),
+        "admin": run.admin_url(),
+        "urls": [f"http://{address_of(group[0])}" for group in run.http],
+        "workers": run.workers,
+        "access_log": run.configuration.settings.log.path.replace("DATA_DIR", str(run.directory)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `edgeproxy up` was told."""
+
+    data_dir: Path
+    config: Path | None = None
+    origin: str | None = None
+    test_clock: bool = False
+
+
+def up(options: UpOptions, report: Report) -> int:
+    """The whole CDN on this machine until told to stop; its exit code. Raises ConfigError."""
+    lock = DirectoryLock(options.data_dir)
+    if options.origin is not None:
+        _check_url(options.origin, "--origin")
+    sources = Sources(options.config or DEFAULTS / ("local.toml" if options.origin is None else "app.toml"))
+    sources.origin = options.origin
+    own_origin = None
+    if options.origin is None and options.config is None:
+        own_origin = listening("127.0.0.1:0")[0]
+        sources.origin = f"http://{address_of(own_origin)}"
+    configuration = sources.configuration(os.environ)
+    runs = _all_nodes(configuration, options)
+    children = [child for run in runs for child in run.children()]
+    if own_origin is not None:
+        children.append(_origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
+    resolver = _resolver_child(configuration, _listening_nodes(configuration, runs))
+    control, control_socket = _control_child(configuration, runs, options.test_clock)
+    children += [resolver.child, control]
+    endpoints = {
+        "control": f"http://{address_of(control_socket)}",
+        "resolver": resolver.addresses[0],
+        "origin": sources.origin or "",
+        "nodes": [_node_entry(run) for run in runs],
+        "distributions": [{"id": each.id, "domain": each.domain} for each in configuration.distributions],
+    }
+    file = options.data_dir / "endpoints.json"
+    file.unlink(missing_ok=True)
+
+    def all_ready() -> None:
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(endpoints, indent=2) + "\n")
+        part.replace(file)
+        report(endpoints)
+
+    supervisor = Supervisor(
+        children,
+        deadline=configuration.settings.drain.deadline,
+        reload=_reloading(runs, sources),
+        all_ready=all_ready,
+        draining=lambda: _mark_draining(runs),
+    )
+    try:
+        return supervisor.run()
+    finally:
+        file.unlink(missing_ok=True)
+        for run in runs:
+            run.close()
+        del lock
+
+
+def _all_nodes(configuration: Configuration, options: UpOptions) -> list[NodeRun]:
+    """Every node of the file, regionals first: a POP must know where its regional really listens."""
+    runs: dict[str, NodeRun] = {}
+    for node in sorted(configuration.settings.nodes, key=lambda node: node.mode != "regional"):
+        tier = None
+        if node.upstream is not None:
+            above = runs[node.upstream]
+            tier = _tier(node.upstream, above.url() or above.url(https=True) or "", above.node.region)
+        runs[node.name] = NodeRun(
+            node=node.model_copy(update={"listen": _usable(node.listen), "https": _usable(node.https)}),
+            configuration=configuration,
+            data_dir=options.data_dir,
+            workers=node.workers or 1,
+            rules=Rules.CLOUDFRONT,
+            next_tier=tier,
+            test_clock=options.test_clock,
+        )
+    return [runs[node.name] for node in configuration.settings.nodes]
+
+
+def _usable(addresses: Sequence[str]) -> list[str]:
+    """Where a platform has only one loopback address, the first of a node's moves there, to a port of its own."""
+    usable = [address for address in addresses if _is_ours(split_address(address)[0])]
+    return usable or (["127.0.0.1:0"] if addresses else [])
+
+
+def _is_ours(host: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _listening_nodes(configuration: Configuration, runs: Sequence[NodeRun]) -> Settings:
+    """The settings with the addresses the nodes really have, which are what the resolver answers."""
+    bound = {run.node.name: [address_of(group[0]) for group in run.http] for run in runs}
+    nodes = [node.model_copy(update={"listen": bound[node.name]}) for node in configuration.settings.nodes]
+    return configuration.settings.model_copy(update={"nodes": nodes})
+
+
+# -- the other roles ----------------------------------------------------------------------------------------------------
+
+
+def _serve_http(
+    application: Callable[[], Coroutine[Any, Any, web.Application]],  # Any: the loop's business
+    listener: socket.socket,
+    drain: float,
+) -> Callable[[Channel], Coroutine[Any, Any, int]]:  # Any: as above
+    """The life of a child that answers HTTP on one socket."""
+
+    async def live(channel: Channel) -> int:
+        runner = web.AppRunner(await application(), access_log=None, handle_signals=False, shutdown_timeout=drain)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        await _until_told(channel)
+        await runner.cleanup()
+        return 0
+
+    return live
+
+
+async def _until_told(channel: Channel) -> None:
+    """Say that we are ready, and wait for the order to stop, or for the parent's end."""
+    orders: asyncio.Queue[Message | None] = asyncio.Queue()
+    obey(channel, orders)
+    channel.send({"ready": True})
+    while (order := await orders.get()) is not None and order["do"] != "drain":
+        pass
+
+
+def _origin_child(root: Path, listener: socket.socket, drain: float) -> Child:
+    async def application() -> web.Application:
+        return origin_application(root, time.time)
+
+    live = _serve_http(application, listener, drain)
+    return Child("origin", lambda channel: run_loop(live(channel)), sockets=[listener])
+
+
+@dataclass(frozen=True, slots=True)
+class _ResolverChild:
+    child: Child
+    addresses: list[str] = field(default_factory=list)
+
+
+def _resolver_child(configuration: Configuration, settings: Settings) -> _ResolverChild:
+    zone = Zone.build(settings, configuration.distributions)
+    listeners = dns_server.bind(settings.resolver.listen)
+
+    async def live(channel: Channel) -> int:
+        server = await dns_server.serve(settings.resolver, zone, Counters(), listeners)
+        await _until_told(channel)
+        await server.close()
+        return 0
+
+    sockets = [each for listener in listeners for each in (listener.udp, listener.tcp)]
+    child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
+    return _ResolverChild(child, [listener.address for listener in listeners])
+
+
+def _control_child(configuration: Configuration, runs: Sequence[NodeRun], test_clock: bool) -> tuple[Child, socket.socket]:
+    listener = listening(configuration.settings.control.listen)[0]
+    nodes = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
+    return _control_on(listener, nodes, test_clock), listener
+
+
+def _control_on(listener: socket.socket, nodes: Sequence[KnownNode], test_clock: bool) -> Child:
+    offset = [0.0]
+
+    def advance(seconds: float) -> None:
+        offset[0] += seconds
+
+    async def application() -> web.Application:
+        session = new_session()
+        control = Control(nodes, lambda: time.time() + offset[0], advance if test_clock else None, session)
+        made = control.application()
+
+        async def goodbye(_: web.Application) -> None:
+            await session.close()
+
+        made.on_cleanup.append(goodbye)
+        return made
+
+    live = _serve_http(application, listener, 5)
+    return Child("control", lambda channel: run_loop(live(channel)), sockets=[listener])
+
+
+def origin(root: Path, listen: str, report: Report) -> int:
+    """Run the demo origin."""
+    if not root.is_dir():
+        raise ConfigError([Fault("", "--root", str(root), "no such folder")])
+    listener = listening(listen)[0]
+    child = _origin_child(root, listener, 10)
+    return Supervisor([child], deadline=10, all_ready=lambda: report({"origin": f"http://{address_of(listener)}"})).run()
+
+
+def resolver(config: Path, report: Report) -> int:
+    """Run the resolver of a settings file."""
+    configuration = Sources(config).configuration(os.environ)
+    made = _resolver_child(configuration, configuration.settings)
+    return Supervisor([made.child], deadline=5, all_ready=lambda: report({"resolver": made.addresses})).run()
+
+
+def control(config: Path, test_clock: bool, report: Report) -> int:
+    """Run the control plane of a settings file."""
+    configuration = Sources(config).configuration(os.environ)
+    nodes = []
+    for node in configuration.settings.nodes:
+        host, port = split_address(node.admin)
+        if node.addresses and host in ("0.0.0.0", "::"):
+            host = node.addresses[0]
+        nodes.append(KnownNode(node.name, node.mode, node.region, f"http://{join_address(host, port)}"))
+    listener = listening(configuration.settings.control.listen)[0]
+    child = _control_on(listener, nodes, test_clock)
+    return Supervisor([child], deadline=5, all_ready=lambda: report({"control": f"http://{address_of(listener)}"})).run()
+
+
+def started_text(entry: Mapping[str, Any]) -> str:  # Any: JSON
+    """One line about a node that has just started."""
+    where = ", ".join([*entry["urls"], *([entry["https_url"]] if entry["https_url"] else [])])
+    return f"{entry['name']} ({entry['mode']}) listens on {where}, admin {entry['admin']}, log {entry['access_log']}"
+
+
+def say(text: str) -> None:
+    """A line for whoever started us."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def authority_path(data_dir: Path) -> Path:
+    """Where the local CA's certificate is; the CA is made when there is none yet."""
+    Authority.open(data_dir, time.time)
+    return ca_path(data_dir)
