@@ -18,6 +18,7 @@ class Reason(Enum):
     VARY_MISS = ("vary-miss", "Something is stored under this key, but its Vary does not match this request.")
     STALE = ("stale", "What is stored is no longer fresh.")
     REQUEST = ("request", "The request's own Cache-Control forbids the stored response.")
+    CONDITION = ("condition", "The request's condition is for the origin to judge.")
     METHOD = ("method", "The method's responses are not served from cache.")
     BYPASS = ("bypass", "The configuration sends this request past the cache.")
     PARTIAL = ("partial", "The stored bytes do not hold the range asked for.")
