@@ -7,6 +7,7 @@ with one state of it from end to end.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def _redirects(document: Document) -> dict[str, Endpoint]:
     table, redirects = document.at(("origins",)), dict[str, Endpoint]()
     for host, url in table.items() if isinstance(table, dict) else ():
         try:
-            redirects[host] = endpoint(url) if isinstance(url, str) else endpoint("")
+            redirects[host] = endpoint(str(url))
         except ValueError:
             continue
     return redirects
@@ -161,7 +162,9 @@ def _owned_twice(readings: Sequence[Reading], zone: str) -> Iterator[Fault]:
     for reading in readings:
         other = ids.setdefault(reading.id.lower(), reading)
         if other is not reading:
-            yield Fault(reading.config.file, "id", reading.id, f"{other.config.file} has this id already")
+            yield Fault(
+                reading.config.file, "id", json.dumps(reading.id[:64]), f"{other.config.file} has this id already"
+            )
     owners = {f"{id}.{zone}": reading for id, reading in ids.items()}
     for reading in readings:
         items = reading.config.at(("Aliases", "Items"))
@@ -172,7 +175,7 @@ def _owned_twice(readings: Sequence[Reading], zone: str) -> Iterator[Fault]:
             other = owners.setdefault(alias.lower(), reading)
             where = ("Aliases", "Items", index)
             if other is not reading:
-                yield reading.config.fault(where, f"CNAMEAlreadyExists: it belongs to {other.id} ({other.config.file})")
+                yield reading.config.fault(where, f"CNAMEAlreadyExists: it belongs to {other.config.file}")
             elif alias in aliases[:index]:
                 yield reading.config.fault(where, "CNAMEAlreadyExists: it is listed twice")
 

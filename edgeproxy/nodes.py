@@ -184,9 +184,7 @@ class NodeRun:
             workers=self._doors[number : number + 1],
         )
 
-    def _certificates(
-        self, number: int, serving: Serving, serves: Callable[[bytes], bool]
-    ) -> Certificates | None:
+    def _certificates(self, number: int, serving: Serving, serves: Callable[[bytes], bool]) -> Certificates | None:
         if not self.https:
             return None
         authority = Authority.open(self.data_dir, time.time)

@@ -120,7 +120,8 @@ def _shown(value: object, location: Location) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, str):
-        return json.dumps(_cut(value), ensure_ascii=False)
+        quoted = json.dumps(_cut(value), ensure_ascii=False)
+        return quoted.encode("utf-8", "backslashreplace").decode()  # half of a surrogate pair cannot be printed
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
     if isinstance(value, int) and value.bit_length() > 200:

@@ -6,7 +6,6 @@ Nothing imports it but the command line.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -14,29 +13,24 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from aiohttp import web
-
 from edgeproxy.binding import DirectoryLock, address_of, listening
+from edgeproxy.children import control_child, origin_child, resolver_child
 from edgeproxy.configuration import Configuration, origin_only
-from edgeproxy.control.api import Control, KnownNode, new_session
-from edgeproxy.dns import server as dns_server
-from edgeproxy.dns.zone import Zone
+from edgeproxy.control.api import KnownNode
 from edgeproxy.edge.authority import Authority, ca_path
 from edgeproxy.edge.node import NextTier
 from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.model import Rules
-from edgeproxy.nodes import NodeRun, obey, run_loop
-from edgeproxy.origin.server import application as origin_application
+from edgeproxy.nodes import NodeRun
 from edgeproxy.settings import Node, Settings
-from edgeproxy.sources import Sources, with_origin
-from edgeproxy.supervisor import Channel, Child, Message, Supervisor
-from edgeproxy.telemetry.counters import Counters
+from edgeproxy.sources import Sources
+from edgeproxy.supervisor import Message, Supervisor
 from edgeproxy.units import join_address, split_address
 from edgeproxy.upstream.client import Target
 
@@ -266,10 +260,11 @@ def up(options: UpOptions, report: Report) -> int:
     runs = _all_nodes(configuration, options)
     children = [child for run in runs for child in run.children()]
     if own_origin is not None:
-        children.append(_origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
-    resolver = _resolver_child(configuration, _listening_nodes(configuration, runs))
-    control, control_socket = _control_child(configuration, runs, options.test_clock)
-    children += [resolver.child, control]
+        children.append(origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
+    resolver = resolver_child(configuration, _listening_nodes(configuration, runs))
+    control_socket = listening(configuration.settings.control.listen)[0]
+    known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
+    children += [resolver.child, control_child(control_socket, known, options.test_clock)]
     endpoints = {
         "control": f"http://{address_of(control_socket)}",
         "resolver": resolver.addresses[0],
@@ -344,105 +339,21 @@ def _listening_nodes(configuration: Configuration, runs: Sequence[NodeRun]) -> S
     return configuration.settings.model_copy(update={"nodes": nodes})
 
 
-# -- the other roles ----------------------------------------------------------------------------------------------------
-
-
-def _serve_http(
-    application: Callable[[], Coroutine[Any, Any, web.Application]],  # Any: the loop's business
-    listener: socket.socket,
-    drain: float,
-) -> Callable[[Channel], Coroutine[Any, Any, int]]:  # Any: as above
-    """The life of a child that answers HTTP on one socket."""
-
-    async def live(channel: Channel) -> int:
-        runner = web.AppRunner(await application(), access_log=None, handle_signals=False, shutdown_timeout=drain)
-        await runner.setup()
-        await web.SockSite(runner, listener).start()
-        await _until_told(channel)
-        await runner.cleanup()
-        return 0
-
-    return live
-
-
-async def _until_told(channel: Channel) -> None:
-    """Say that we are ready, and wait for the order to stop, or for the parent's end."""
-    orders: asyncio.Queue[Message | None] = asyncio.Queue()
-    obey(channel, orders)
-    channel.send({"ready": True})
-    while (order := await orders.get()) is not None and order["do"] != "drain":
-        pass
-
-
-def _origin_child(root: Path, listener: socket.socket, drain: float) -> Child:
-    async def application() -> web.Application:
-        return origin_application(root, time.time)
-
-    live = _serve_http(application, listener, drain)
-    return Child("origin", lambda channel: run_loop(live(channel)), sockets=[listener])
-
-
-@dataclass(frozen=True, slots=True)
-class _ResolverChild:
-    child: Child
-    addresses: list[str] = field(default_factory=list)
-
-
-def _resolver_child(configuration: Configuration, settings: Settings) -> _ResolverChild:
-    zone = Zone.build(settings, configuration.distributions)
-    listeners = dns_server.bind(settings.resolver.listen)
-
-    async def live(channel: Channel) -> int:
-        server = await dns_server.serve(settings.resolver, zone, Counters(), listeners)
-        await _until_told(channel)
-        await server.close()
-        return 0
-
-    sockets = [each for listener in listeners for each in (listener.udp, listener.tcp)]
-    child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
-    return _ResolverChild(child, [listener.address for listener in listeners])
-
-
-def _control_child(configuration: Configuration, runs: Sequence[NodeRun], test_clock: bool) -> tuple[Child, socket.socket]:
-    listener = listening(configuration.settings.control.listen)[0]
-    nodes = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
-    return _control_on(listener, nodes, test_clock), listener
-
-
-def _control_on(listener: socket.socket, nodes: Sequence[KnownNode], test_clock: bool) -> Child:
-    offset = [0.0]
-
-    def advance(seconds: float) -> None:
-        offset[0] += seconds
-
-    async def application() -> web.Application:
-        session = new_session()
-        control = Control(nodes, lambda: time.time() + offset[0], advance if test_clock else None, session)
-        made = control.application()
-
-        async def goodbye(_: web.Application) -> None:
-            await session.close()
-
-        made.on_cleanup.append(goodbye)
-        return made
-
-    live = _serve_http(application, listener, 5)
-    return Child("control", lambda channel: run_loop(live(channel)), sockets=[listener])
-
-
 def origin(root: Path, listen: str, report: Report) -> int:
     """Run the demo origin."""
     if not root.is_dir():
         raise ConfigError([Fault("", "--root", str(root), "no such folder")])
     listener = listening(listen)[0]
-    child = _origin_child(root, listener, 10)
-    return Supervisor([child], deadline=10, all_ready=lambda: report({"origin": f"http://{address_of(listener)}"})).run()
+    child = origin_child(root, listener, 10)
+    return Supervisor(
+        [child], deadline=10, all_ready=lambda: report({"origin": f"http://{address_of(listener)}"})
+    ).run()
 
 
 def resolver(config: Path, report: Report) -> int:
     """Run the resolver of a settings file."""
     configuration = Sources(config).configuration(os.environ)
-    made = _resolver_child(configuration, configuration.settings)
+    made = resolver_child(configuration, configuration.settings)
     return Supervisor([made.child], deadline=5, all_ready=lambda: report({"resolver": made.addresses})).run()
 
 
@@ -456,8 +367,10 @@ def control(config: Path, test_clock: bool, report: Report) -> int:
             host = node.addresses[0]
         nodes.append(KnownNode(node.name, node.mode, node.region, f"http://{join_address(host, port)}"))
     listener = listening(configuration.settings.control.listen)[0]
-    child = _control_on(listener, nodes, test_clock)
-    return Supervisor([child], deadline=5, all_ready=lambda: report({"control": f"http://{address_of(listener)}"})).run()
+    child = control_child(listener, nodes, test_clock)
+    return Supervisor(
+        [child], deadline=5, all_ready=lambda: report({"control": f"http://{address_of(listener)}"})
+    ).run()
 
 
 def started_text(entry: Mapping[str, Any]) -> str:  # Any: JSON

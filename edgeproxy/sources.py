@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from edgeproxy.configuration import Configuration, load
 from edgeproxy.model import Distribution, OriginScheme
+from edgeproxy.reading import read_bytes
 
 
 @dataclass(slots=True)
@@ -31,7 +32,7 @@ class Sources:
         """A file's bytes, from the disk the first time, as they were then ever after. Raises OSError."""
         known = self.files.get(str(path))
         if known is None:
-            known = self.files[str(path)] = path.read_bytes()
+            known = self.files[str(path)] = read_bytes(path)
         return known
 
     def configuration(self, environment: Mapping[str, str]) -> Configuration:
@@ -39,9 +40,7 @@ class Sources:
         loaded = load(self.path, environment, self.read)
         if self.origin is not None:
             url = self.origin
-            loaded = replace(
-                loaded, distributions=tuple(with_origin(each, url) for each in loaded.distributions)
-            )
+            loaded = replace(loaded, distributions=tuple(with_origin(each, url) for each in loaded.distributions))
         if self.access_log is not None:
             log = loaded.settings.log.model_copy(update={"path": self.access_log})
             loaded = replace(loaded, settings=loaded.settings.model_copy(update={"log": log}))

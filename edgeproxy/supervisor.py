@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Message = Mapping[str, Any]  # Any: a JSON object, checked where it is read
 
 RESTART_PAUSES = (0.0, 0.2, 1.0, 5.0)
-"""Seconds before a child that died is started again, by how often it died within STEADY seconds; the last one repeats."""
+"""Seconds before a child that died is started again, by its deaths within STEADY seconds; the last one repeats."""
 STEADY = 10.0
 KILL_MARGIN = 5.0
 """Seconds a child has after its drain deadline before it is killed."""
@@ -111,6 +111,7 @@ class Supervisor:
         self._announced = False
         self._stopping_since: float | None = None
         self._failed = False
+        self._killed = False
         self._selector = selectors.DefaultSelector()
         self._signals: set[int] = set()
 
@@ -148,14 +149,14 @@ class Supervisor:
         return any(child.pid for child in self._children)
 
     def _pause(self) -> float | None:
-        now = time.monotonic()  # noqa: TID251  # a process supervisor owns its clock, as roles.py does
+        now = time.monotonic()
         due = [child.start_at - now for child in self._children if not child.pid and self._stopping_since is None]
-        if self._stopping_since is not None:
+        if self._stopping_since is not None and not self._killed:
             due.append(self._stopping_since + self._deadline + KILL_MARGIN - now)
         return max(0.0, min(due)) if due else None
 
     def _start_due(self) -> None:
-        now = time.monotonic()  # noqa: TID251  # as above
+        now = time.monotonic()
         for child in self._children:
             if not child.pid and self._stopping_since is None and child.start_at <= now:
                 self._start(child)
@@ -218,7 +219,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         if self._stopping_since is None:
-            self._stopping_since = time.monotonic()  # noqa: TID251  # as above
+            self._stopping_since = time.monotonic()
             self._draining()
             self._tell({"do": "drain", "deadline": self._deadline})
             for child in self._children:
@@ -272,16 +273,17 @@ class Supervisor:
             self._failed = True
             self._stop()
             return
-        now = time.monotonic()  # noqa: TID251  # as above
+        now = time.monotonic()
         child.deaths = [death for death in child.deaths if now - death < STEADY]
         child.start_at = now + RESTART_PAUSES[min(len(child.deaths), len(RESTART_PAUSES) - 1)]
         child.deaths.append(now)
         log.error("%s ended with %d; started again", child.name, code)
 
     def _kill_late(self) -> None:
-        if self._stopping_since is None:
+        if self._stopping_since is None or self._killed:
             return
-        if time.monotonic() > self._stopping_since + self._deadline + KILL_MARGIN:  # noqa: TID251  # as above
+        if time.monotonic() > self._stopping_since + self._deadline + KILL_MARGIN:
+            self._killed = True
             for child in self._children:
                 if child.pid:
                     log.error("%s did not end in time and is killed", child.name)

@@ -45,6 +45,9 @@ def setting_faults(document: Document, tier_key: str | None) -> Iterator[Fault]:
 
 def setting_notes(document: Document, settings: Settings) -> Iterator[Note]:
     """What is allowed and may still surprise."""
+    for where, other, everywhere in _shared_addresses(document):
+        if everywhere:
+            yield document.note(where, f"{document.place(other)} listens there too: they need a machine each")
     key = settings.tier.key
     if key is not None and len(key) < KEY_SHORT:
         yield document.note(("tier", "key"), f"has fewer than {KEY_SHORT} characters and can be guessed")
@@ -152,17 +155,26 @@ def _one_node_faults(document: Document, where: Location, node: Node, modes: Map
 
 
 def _address_faults(document: Document) -> Iterator[Fault]:
-    """One address, two listeners: the second would fail, or with SO_REUSEPORT take half of the first one's viewers."""
-    taken: dict[str, Location] = {}
+    for where, other, everywhere in _shared_addresses(document):
+        if not everywhere:
+            yield document.fault(where, f"{document.place(other)} listens there already")
+
+
+def _shared_addresses(document: Document) -> Iterator[tuple[Location, Location, bool]]:
+    """Listeners that want an address another one has, and whether that is right on machines of their own.
+
+    On one machine the second would fail, or with SO_REUSEPORT take half of the first one's viewers. All addresses of
+    a machine (0.0.0.0, ::) are what nodes on different machines have in common.
+    """
+    taken: dict[tuple[str, int], Location] = {}
     for where, text in _listeners(document):
         try:
-            host, port = split_address(text)
+            address = split_address(text)
         except ValueError:
             continue
-        key = f"{host} {port}"
-        if port and key in taken:
-            yield document.fault(where, f"{document.place(taken[key])} listens there already")
-        taken.setdefault(key, where)
+        other = taken.setdefault(address, where)
+        if address[1] and other is not where:
+            yield where, other, ipaddress.ip_address(address[0]).is_unspecified and where[:2] != other[:2]
 
 
 def _listeners(document: Document) -> Iterator[tuple[Location, str]]:

@@ -172,11 +172,11 @@ def unit_text(kind: Kind) -> str:
 
 
 def range_text(kind: Kind) -> str:
-    """`from LOW to HIGH`, in the words of the checks themselves; empty when everything is allowed."""
+    """`from LOW to HIGH` and the like, in the words of the checks themselves; empty when everything is allowed."""
     low, high = _bound(kind, "ge"), _bound(kind, "le")
     if low is None:
-        return "" if high is None else f"up to {high}"
-    return f"from {low} up" if high is None else f"from {low} to {high}"
+        return "" if high is None else f"at most {high}"
+    return f"at least {low}" if high is None else f"from {low} to {high}"
 
 
 def _bound(kind: Kind, name: str) -> object:

@@ -11,8 +11,9 @@ import pytest
 
 from edgeproxy.model import Rules
 from edgeproxy.telemetry.counters import Counter
-from tests.scripted import Ask, until
+from tests.scripted import Ask
 from tests.tier import Tier, config_for, distribution_of, tier
+from tests.wire import until
 
 HOST = "demo.edge.localhost"
 DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -107,9 +108,7 @@ async def test_caching_disabled_is_dynamic_and_goes_straight_to_the_origin() -> 
 async def test_a_second_pop_of_a_regional_hits_there_and_says_hit() -> None:
     async with served() as cdn:
         await cdn.pop.get("/a", host=HOST)
-        for worker in cdn.pop.workers:
-            for key in worker.store.keys():
-                worker.store.drop(key)
+        cdn.pop.forget_everything()
         got = await cdn.pop.get("/a", host=HOST)
         assert got.header("X-Cache") == "Hit from cloudfront"
         assert cdn.origin.requests == 1
@@ -185,5 +184,3 @@ async def test_every_request_is_one_line_of_33_fields_in_the_log() -> None:
 def test_the_config_above_is_one_that_check_accepts() -> None:
     made = distribution_of(config_for(3000))
     assert (made.id, made.domain, made.rules) == ("demo", HOST, Rules.CLOUDFRONT)
-
-

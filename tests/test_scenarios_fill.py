@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 
 from edgeproxy.telemetry.counters import Counter
-from tests.scripted import Ask, until
+from tests.scripted import Ask
 from tests.tier import Got, Tier, receive, tier
+from tests.wire import until
 
 FRESH = {"Cache-Control": "max-age=60", "ETag": '"1"'}
 
@@ -125,9 +126,7 @@ async def answered(cdn: Tier, target: str) -> Got:
 async def test_an_object_evicted_at_the_pop_still_hits_at_the_regional(cdn: Tier) -> None:
     cdn.origin.always(200, FRESH, b"kept")
     await cdn.pop.get("/evicted")
-    for worker in cdn.pop.workers:
-        for key in worker.store.keys():
-            worker.store.drop(key)
+    cdn.pop.forget_everything()
     got = await cdn.pop.get("/evicted")
     assert got.body == b"kept"
     assert (got.header("Cache-Status") or "").startswith("regional; hit; ttl=")

@@ -35,7 +35,9 @@ from edgeproxy.model import Distribution, Mode, Rules
 from edgeproxy.settings import Settings
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.upstream.client import Target
-from tests.scripted import Fields, FieldsLike, ScriptedOrigin, Viewer, until
+from tests.scripted import ScriptedOrigin, Viewer
+from tests.wire import Fields, FieldsLike, until
+
 
 @dataclass(frozen=True, slots=True)
 class Got:
@@ -108,6 +110,11 @@ class Node:
         """Move the node's wall clock."""
         self.page.advance_clock(seconds)
 
+    def forget_everything(self) -> None:
+        """Empty the stores, as eviction would."""
+        for worker in self.workers:
+            worker.store.clear()
+
     async def close(self) -> None:
         """Stop at once."""
         for worker in self.workers:
@@ -156,15 +163,13 @@ async def node(
     page = SharedPage(workers)
     page.ready_workers = workers
     sockets = listening("127.0.0.1:0", workers)
-    clocks = Clocks(lambda: time.time() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)  # noqa: TID251  # the test is its own assembly
+    clocks = Clocks(lambda: time.time() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)
     made: list[Worker] = []
     with tempfile.TemporaryDirectory() as directory:
         doors = [listening_unix(Path(directory) / str(number)) for number in range(workers)] if workers > 1 else []
         owners = tuple(Target("worker", 0, unix_path=str(Path(directory) / str(n))) for n in range(len(doors)))
         for number in range(workers):
-            place = Place(
-                name or mode.value, mode, region, code or mode.value.upper(), number, owners, test_clock=True
-            )
+            place = Place(name or mode.value, mode, region, code or mode.value.upper(), number, owners, test_clock=True)
             worker = Worker(place, serving, page, Path(directory), clocks, tls)
             await worker.start(Sockets([sockets[number]], [], doors[number : number + 1]))
             made.append(worker)

@@ -1,8 +1,8 @@
 """The control plane's HTTP API.
 
-    GET  /healthz    it answers
-    GET  /status     every node with its health and counters
-    GET  /clock      the time here        POST /clock {"advance": SECONDS}    move the test clock of every node
+GET  /healthz    it answers
+GET  /status     every node with its health and counters
+GET  /clock      the time here        POST /clock {"advance": SECONDS}    move the test clock of every node
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _seconds(body: bytes) -> float | None:
 
 
 async def serve_admin(admin: Admin, listener: socket.socket) -> web.AppRunner:
-    """Answer on a socket that the parent opened; several workers may share it. `cleanup` of what is returned ends it."""
+    """Answer on a socket the parent opened, which workers may share. `cleanup` of what is returned ends it."""
     runner = web.AppRunner(admin.application(), access_log=None, handle_signals=False)
     await runner.setup()
     await web.SockSite(runner, listener).start()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgeproxy.cloudfront import fields as cf
+from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket
 from edgeproxy.cloudfront.pages import Cause
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
@@ -18,7 +19,7 @@ from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.errors import Detail
-from edgeproxy.headers import connection_options, without_internal
+from edgeproxy.headers import without_internal
 from edgeproxy.message import Client, Incoming, Peer, RequestHead
 from edgeproxy.model import Distribution, Mode, Rules, ViewerProtocol
 from edgeproxy.outcome import Result
@@ -89,7 +90,7 @@ class Admission:
         if hop is None:
             self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
         origin = distribution.origins[behavior.origin]
-        upgrade = b"upgrade" in connection_options(head.headers) and b"upgrade" in head.headers
+        upgrade = asks_upgrade(head) if distribution.rules is Rules.RFC9111 else is_websocket(head)
         tier_region = None if serving.next_tier is None else serving.next_tier.region
         way = route(head, upgrade, distribution, behavior, origin, tier_region)
         key = hop.key if hop is not None and hop.key is not None else cache_key(head, distribution, behavior)

@@ -12,9 +12,9 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
-from typing import cast
+from typing import Protocol, cast
 
 from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
@@ -23,7 +23,7 @@ from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
 from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.errors import BodyAborted, Detail, ViewerError
-from edgeproxy.message import Client, Peer
+from edgeproxy.message import Client
 from edgeproxy.telemetry.counters import Counter
 
 _logger = logging.getLogger(__name__)
@@ -60,21 +60,35 @@ class Waiting(Enum):
     LINGER = auto()
 
 
+class Home(Protocol):
+    """Whoever keeps the connections."""
+
+    def opened(self, connection: Connection) -> None:
+        """It has its transport."""
+        ...
+
+    def closed(self, connection: Connection) -> None:
+        """It is over."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """The protocol object of one accepted (and, for HTTPS, secured) connection.
 
-    `closed` is called once: the transport is gone, and no task of this connection runs any more.
+    `home` hears of its beginning, and of its end: the transport is gone, and no task of it runs any more.
     """
 
     __slots__ = (
-        "_client", "_closed", "_closed_here", "_door", "_draining", "_dropped", "_exchange", "_half_closed",
-        "_heads", "_held", "_inbox", "_loop", "_lost", "_outlet", "_read_timer", "_reading", "_running", "_scheme",
-        "_task", "_transport", "_unflushed", "_waiting", "_write_timer",
+        "_closed_here", "_door", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home",
+        "_inbox", "_loop", "_lost", "_outlet", "_read_timer", "_reading", "_running", "_scheme", "_task", "_transport",
+        "_unflushed", "_waiting", "_write_timer", "client", "made",
     )  # fmt: skip
 
-    def __init__(self, door: Door, closed: Callable[[Connection], None]) -> None:
+    def __init__(self, door: Door, home: Home, address: str, port: int) -> None:
         self._door = door
-        self._closed = closed
+        self._home = home
+        self.client = Client(address, port, door.peer)
+        """Who is at the other end."""
         self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(door.limits)
         self._reading = Reading.HEADS
@@ -92,6 +106,8 @@ class Connection(asyncio.Protocol):
         self._lost = False
         self._dropped = 0
         self._unflushed = 0
+        self.made = False
+        """It has, or had, a transport."""
 
     # Called by the transport
 
@@ -99,9 +115,11 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
         self._outlet = Outlet(self._transport, self._door.monotonic)
-        self._client = _client(self._transport, self._door.peer)
-        self._scheme = "http" if self._client.tls_protocol is None else "https"
+        self.client = _with_tls(self.client, self._transport)
+        self._scheme = "http" if self.client.tls_protocol is None else "https"
         self._wait_for(Waiting.FIRST_HEAD, self._door.settings.header_timeout)
+        self.made = True
+        self._home.opened(self)
 
     def data_received(self, data: bytes) -> None:
         match self._reading:
@@ -158,7 +176,7 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         if not self._running:
             self._task = None
-            self._closed(self)
+            self._home.closed(self)
 
     # Requests
 
@@ -193,7 +211,7 @@ class Connection(asyncio.Protocol):
         self._start(request, len(head))
 
     def _start(self, request: ParsedHead | ViewerError, size: int) -> None:
-        exchange = Exchange(self._door, self, self._outlet, self._client, request, size)
+        exchange = Exchange(self._door, self, self._outlet, self.client, request, size)
         exchange.last = self._draining
         self._exchange = exchange
         self._stop_waiting()
@@ -224,7 +242,7 @@ class Connection(asyncio.Protocol):
             ending = await exchange.run()
         except Exception:  # a fault of ours ends this connection and no other
             self._door.counters.add(Counter.REQUESTS_FAILED)
-            _logger.exception("an exchange with %s failed unexpectedly", self._client.address)
+            _logger.exception("an exchange with %s failed unexpectedly", self.client.address)
         finally:
             self._running = False
             self._over(exchange, ending)
@@ -232,7 +250,7 @@ class Connection(asyncio.Protocol):
     def _over(self, exchange: Exchange, ending: Ending) -> None:
         self._task = None
         if self._lost:
-            self._closed(self)
+            self._home.closed(self)
         elif ending is Ending.RESET:
             self.abort()
         elif ending is Ending.CUT:
@@ -416,11 +434,9 @@ class Connection(asyncio.Protocol):
             self._watch_writing()
 
 
-def _client(transport: asyncio.Transport, peer: Peer) -> Client:
-    name = transport.get_extra_info("peername")
-    address, port = (str(name[0]), int(name[1])) if isinstance(name, tuple) else ("", 0)
+def _with_tls(client: Client, transport: asyncio.Transport) -> Client:
     secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     if secured is None:
-        return Client(address.removeprefix("::ffff:"), port, peer)
+        return client
     cipher = secured.cipher()
-    return Client(address.removeprefix("::ffff:"), port, peer, secured.version() or "", cipher[0] if cipher else None)
+    return replace(client, tls_protocol=secured.version() or "", tls_cipher=cipher[0] if cipher else None)

@@ -1,7 +1,7 @@
 """Dates between the test clock and an origin that knows nothing of it (ARCHITECTURE, "Time is an argument").
 
-With the clock moved ahead, an origin's dates are moved along on arrival, so that what it calls fresh is fresh; what goes
-up in conditional requests is moved back, so that it recognises its own dates.
+With the clock moved ahead, an origin's dates are moved along on arrival, so that what it calls fresh is fresh; what
+goes up in conditional requests is moved back, so that it recognises its own dates.
 """
 
 from __future__ import annotations

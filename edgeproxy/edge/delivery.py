@@ -139,10 +139,14 @@ class Outlet:
             finally:
                 self._resumed = None
 
-    def hold_head(self, head: bytes) -> None:
-        """Write a final head with the first block of its body if that is there at once, else without it."""
+    def hold_head(self, head: bytes, *, until_written: bool) -> None:
+        """Write a final head with the first block of its body if that is there at once, else without it.
+
+        `until_written`: the block is known to come without a wait, so the loop need not be asked to write the head.
+        """
         self._held = head
-        self._flusher = self._loop.call_soon(self._flush)
+        if not until_written:
+            self._flusher = self._loop.call_soon(self.finish)
 
     def write_head(self, head: bytes) -> None:
         """Write a final head that nothing follows soon."""
@@ -151,8 +155,7 @@ class Outlet:
 
     def write(self, *parts: bytes) -> None:
         """Give bytes to the transport, in one piece where that is cheap."""
-        if self._flusher is not None:
-            self._flusher.cancel()
+        if self._held:
             parts = (self._take_head(), *parts)
         size = sum(map(len, parts))
         self.written += size
@@ -164,23 +167,22 @@ class Outlet:
             self._transport.writelines(parts)
 
     def finish(self) -> None:
-        """Write a head that is still held: nothing more comes."""
-        if self._flusher is not None:
+        """Write a head that is still held: nothing follows it soon."""
+        if self._held:
             self.write()
 
     def forget_head(self) -> None:
         """A head still held will never be written."""
+        self._held = b""
         if self._flusher is not None:
             self._flusher.cancel()
             self._flusher = None
 
-    def _flush(self) -> None:
-        self.write()
-
     def _take_head(self) -> bytes:
-        self._flusher = None
+        head = self._held
+        self.forget_head()
         self.head_at = self._monotonic()
-        return self._held
+        return head
 
 
 async def send_body(body: Body, framing: Framing, outlet: Outlet) -> None:

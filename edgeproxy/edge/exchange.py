@@ -14,12 +14,12 @@ from edgeproxy.edge.inbox import Inbox, RequestBody, Source
 from edgeproxy.edge.tunnel import relay
 from edgeproxy.errors import EdgeError, Side, ViewerError
 from edgeproxy.headers import Headers
-from edgeproxy.message import Answer, Client, Delivery, Incoming, RequestHead, ResponseHead, Tunnel, no_body
+from edgeproxy.message import Answer, BytesBody, Client, Delivery, Incoming, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.telemetry.counters import Counter
 
 _logger = logging.getLogger(__name__)
 
-_NO_BODY = no_body()
+_NO_BODY = no_body()  # one for all: nothing can be taken from it
 
 # What is answered when no request could be read: nothing is known of the viewer, so nothing is assumed.
 _UNREAD = ParsedHead(RequestHead("GET", b"/", b"", Headers()), 0, False, False, False)
@@ -144,7 +144,7 @@ class Exchange:
             if framing is Framing.NONE or answer.body.length == 0:
                 self._outlet.write_head(head)
             else:
-                self._outlet.hold_head(head)
+                self._outlet.hold_head(head, until_written=isinstance(answer.body, BytesBody))
                 await send_body(answer.body, framing, self._outlet)
             complete = True
         except EdgeError:

@@ -1,4 +1,4 @@
-"""What a flight does: ask upstream, and find out whether what comes may be stored, was validated, or is for one only."""
+"""What a flight does: ask upstream, and find out whether the answer may be stored, validates, or is for one only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from edgeproxy.edge.ask import Ask
-from edgeproxy.edge.flight import Alone, Came, Fill, Filled, Flight, Landing, Mark, Refreshed
+from edgeproxy.edge.fill import Fill
+from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Landing, Mark, Refreshed
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks
@@ -100,7 +101,12 @@ class Fetcher:
         ask = errand.ask
         stored = next(entry for entry in errand.found if entry.head is head)
         fresh = validation.freshened(
-            head, reply.head, requested_at=reply.requested_at, received_at=reply.received_at, as_of=reply.as_of
+            head,
+            reply.head,
+            requested_at=reply.requested_at,
+            received_at=reply.received_at,
+            as_of=reply.as_of,
+            request=ask.request,
         )
         kept = self._store.refresh(stored, fresh, self._keep_until(ask, fresh), ask.generation)
         return Refreshed(kept, _came(reply))

@@ -7,8 +7,8 @@ A flight is a task of its own. It lands once, when the head is known:
     Alone       the answer cannot be shared: it belongs to the leader, all others go on by themselves
     (an error)  everybody who waits gets it
 
-How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy, or the error) · waited too
-long (goes alone) · too many wait already (goes alone). All of these are counted.
+How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy, or the error) · waited
+too long (goes alone) · too many wait already (goes alone). All of these are counted.
 """
 
 from __future__ import annotations
@@ -21,196 +21,16 @@ from typing import Generic, TypeAlias, TypeVar
 
 from cachetools import TTLCache
 
-from edgeproxy.errors import BodyAborted, EdgeError
-from edgeproxy.headers import Headers
-from edgeproxy.message import Body, ResponseHead
+from edgeproxy.edge.fill import Fill
+from edgeproxy.errors import EdgeError
+from edgeproxy.message import ResponseHead
 from edgeproxy.model import AsOf
-from edgeproxy.outcome import Reason, Result, StoredHead
+from edgeproxy.outcome import Reason, Result
 from edgeproxy.settings import Fills
-from edgeproxy.store.memory import Stored, Writer
+from edgeproxy.store.memory import Stored
 from edgeproxy.telemetry.counters import Counter, Counters
 
 log = logging.getLogger(__name__)
-
-
-class Fill:
-    """A body on its way into the store, and its readers.
-
-    As long as `writer` takes the bytes, all of them are there for everybody. When the store has no room for more the
-    fill takes no new readers, and keeps `window` bytes for those it has: then the slowest one sets the pace.
-    """
-
-    def __init__(
-        self,
-        head: StoredHead,
-        body: Body,
-        writer: Writer,
-        window: int,
-        counters: Counters,
-        awaited: Callable[[], bool],
-    ) -> None:
-        """`awaited` tells whether somebody is about to read who has not begun yet."""
-        self.head = head
-        self.length = body.length
-        self.trailers = Headers()
-        self.done = False
-        self.error: BodyAborted | None = None
-        self._body = body
-        self._writer: Writer | None = writer
-        self._blocks = writer.blocks
-        self._dropped = 0
-        self._window = window
-        self._counters = counters
-        self._awaited = awaited
-        self._kept = False
-        self._stopped = False
-        self._finish_remaining = 0
-        self._pumping: asyncio.Task[None] | None = None
-        self._readers: set[FillReader] = set()
-        self._room = asyncio.Event()
-
-    @property
-    def joinable(self) -> bool:
-        """Whether a new reader would find every byte from the first on."""
-        return not self._stopped and (self._writer is not None or (self.done and self._dropped == 0))
-
-    def reader(self) -> FillReader:
-        """A body that reads this fill from its beginning."""
-        reader = FillReader(self)
-        self._readers.add(reader)
-        return reader
-
-    def keep(self) -> None:
-        """Go on to the end although nobody reads: the one who asked needed only the head, or asked for others."""
-        self._kept = True
-
-    async def pump(self, commit: Callable[[Writer, Headers], bool], finish_remaining: int) -> None:
-        """Move the body to its end. Returns when it is over, one way or the other; never raises an EdgeError.
-
-        When nobody reads any more it goes on only if it is kept, or if no more than `finish_remaining` bytes are missing.
-        """
-        self._finish_remaining = finish_remaining
-        self._pumping = asyncio.current_task()
-        try:
-            await self._pump()
-        except BodyAborted as error:
-            self._fail(error)
-        except asyncio.CancelledError:
-            self._fail(BodyAborted("The fetch was stopped."))
-            raise
-        else:
-            self.trailers = self._body.trailers
-            if self._writer is not None:
-                commit(self._writer, self.trailers)
-            self.done = True
-        finally:
-            self._pumping = None
-            if self._writer is not None:
-                self._writer.abandon()
-            self._body.close()
-            self._wake()
-
-    async def _pump(self) -> None:
-        while block := await self._body.read():
-            if self._writer is not None and not self._writer.append(block):
-                self._writer = None
-            if self._writer is None:
-                self._blocks.append(block)
-                self._trim()
-            self._wake()
-            self._stop_if_unread()
-            while self._writer is None and self._backlog() > self._window and self._readers:
-                self._room.clear()
-                await self._room.wait()
-                self._trim()
-
-    def _stop_if_unread(self) -> None:
-        """Nobody reads, nobody is about to, and it is not worth finishing: do not even wait for the next byte."""
-        if self._readers or self._awaited() or self._pumping is None or self._stopped:
-            return
-        missing = self._body.length
-        worth_finishing = self._kept or (missing is not None and missing <= self._finish_remaining)
-        if self._writer is None or not worth_finishing:
-            self._stopped = True
-            self._counters.add(Counter.FILLS_STOPPED)
-            self._pumping.cancel()
-
-    def _backlog(self) -> int:
-        return sum(map(len, self._blocks))
-
-    def _trim(self) -> None:
-        read = min((reader.position for reader in self._readers), default=self._dropped + len(self._blocks))
-        surplus = read - self._dropped
-        if surplus > 0:
-            del self._blocks[:surplus]
-            self._dropped += surplus
-
-    def _fail(self, error: BodyAborted) -> None:
-        self.error = error
-        self._counters.add(Counter.FILLS_FAILED)
-        self._counters.add(Counter.READERS_CUT, len(self._readers))
-
-    def _wake(self) -> None:
-        for reader in self._readers:
-            reader.wake()
-
-    def block(self, position: int) -> bytes | None:
-        """The block at a position, None when it has not come yet."""
-        index = position - self._dropped
-        return self._blocks[index] if index < len(self._blocks) else None
-
-    def moved(self) -> None:
-        """A reader took a block."""
-        if self._writer is None:
-            self._room.set()
-
-    def left(self, reader: FillReader) -> None:
-        """A reader is gone, finished or not."""
-        self._readers.discard(reader)
-        self._room.set()
-        self._stop_if_unread()
-
-
-class FillReader:
-    """A Body over a fill, from its first byte."""
-
-    def __init__(self, fill: Fill) -> None:
-        self._fill = fill
-        self._waiting: asyncio.Future[None] | None = None
-        self._read = 0
-        self.position = 0
-
-    @property
-    def length(self) -> int | None:
-        return None if self._fill.length is None else self._fill.length - self._read
-
-    @property
-    def trailers(self) -> Headers:
-        return self._fill.trailers
-
-    async def read(self) -> bytes:
-        while True:
-            block = self._fill.block(self.position)
-            if block is not None:
-                self.position += 1
-                self._read += len(block)
-                self._fill.moved()
-                return block
-            if self._fill.error is not None:
-                raise self._fill.error
-            if self._fill.done:
-                return b""
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
-
-    def wake(self) -> None:
-        """Something changed in the fill."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def close(self) -> None:
-        self._fill.left(self)
-
 
 Own = TypeVar("Own")
 

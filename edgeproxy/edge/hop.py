@@ -135,4 +135,4 @@ def is_tier(headers: Headers, peer_address: str, tier_key: str | None) -> bool:
 
 def is_loopback(address: str) -> bool:
     """Whether a peer address is of this machine (a Unix socket counts)."""
-    return address.startswith("127.") or address in {"::1", "", "unix"} or address.startswith("::ffff:127.")
+    return address.startswith(("127.", "::ffff:127.")) or address in {"::1", "", "unix"}

@@ -1,4 +1,8 @@
-"""Accepting: listening sockets, caps, TLS handshakes, and the end of all of it."""
+"""Accepting: listening sockets, caps, TLS handshakes, and the end of all of it.
+
+Sockets are accepted here rather than by the loop's own server, so that a connection is counted against the caps, and
+owned by a task, from its first packet on: a handshake that never ends is somebody's connection too.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import sys
 from collections.abc import Sequence
-from typing import cast
 
 from edgeproxy.edge.connection import Connection
 from edgeproxy.edge.door import Door
 from edgeproxy.telemetry.counters import Counter
 
-BACKLOG = 1024
-"""Connections the kernel completes before they are accepted."""
+ACCEPT_BATCH = 64
+"""Connections accepted in one turn of the loop, so that a crowd at the door does not stop those inside."""
+
+OUT_OF_SOCKETS_SECONDS = 1.0
+"""Pause in accepting when the process, or the system, has no descriptor or memory left."""
 
 TLS_SHUTDOWN_SECONDS = 5.0
 """How long a viewer may take to answer close_notify."""
@@ -24,28 +29,29 @@ _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-Aft
 
 
 async def listen(door: Door, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None) -> Listener:
-    """Serve on sockets that are bound and listening, TCP or Unix; HTTPS when there is a context."""
-    listener = Listener(door, ssl_context)
-    await listener.start(sockets)
-    return listener
+    """Serve on sockets that are bound and listening, TCP or Unix; HTTPS when there is a context.
+
+    The sockets are the listener's from now on: it closes them when it stops accepting.
+    """
+    return Listener(door, sockets, ssl_context)
 
 
 class Listener:
     """Connections from a set of sockets, from their acceptance to their end."""
 
-    def __init__(self, door: Door, ssl_context: ssl.SSLContext | None) -> None:
-        self.door = door
-        self.ssl_context = ssl_context
-        self.connections: set[Connection] = set()
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
+    def __init__(self, door: Door, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None) -> None:
+        self._door = door
+        self._context = ssl_context
+        self._loop = asyncio.get_running_loop()
+        self._sockets = list(sockets)
+        self._retry: asyncio.TimerHandle | None = None
+        self._entering: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
-
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Begin to accept."""
-        for listening in sockets:
-            self._servers.append(await _serve(self, listening))
+        self.connections: set[Connection] = set()
+        for listening in self._sockets:
+            listening.setblocking(False)
+        self._start_accepting()
 
     async def drain(self, deadline: float) -> None:
         """Accept no more, let what runs end within `deadline` seconds, abort the rest. Returns when all is over."""
@@ -63,111 +69,103 @@ class Listener:
         """Accept no more and abort everything. Returns when all is over."""
         await self.drain(0)
 
+    # Called by connections
+
+    def opened(self, connection: Connection) -> None:
+        """As connection.Home."""
+        self.connections.add(connection)
+        if not self._sockets:
+            connection.drain()
+
+    def closed(self, connection: Connection) -> None:
+        """As connection.Home."""
+        self.connections.discard(connection)
+        self._left(connection.client.address)
+
+    # Accepting
+
+    def _start_accepting(self) -> None:
+        self._retry = None
+        for listening in self._sockets:
+            self._loop.add_reader(listening.fileno(), self._accept, listening)
+
+    def _pause_accepting(self) -> None:
+        for listening in self._sockets:
+            self._loop.remove_reader(listening.fileno())
+
     def _stop_accepting(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        for handshake in self._handshakes:
-            handshake.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._pause_accepting()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+        if self._context is not None:
+            for task in self._entering:
+                task.cancel()
 
-    def arrived(self, arrival: Arrival, transport: asyncio.Transport) -> None:
-        """A connection was accepted: let it in, or turn it away."""
-        name = transport.get_extra_info("peername")
-        arrival.address = str(name[0]) if isinstance(name, tuple) else ""
-        counters = self.door.counters
-        if not self.door.admitted.enter(arrival.address):
-            counters.add(Counter.CONNECTIONS_REFUSED)
-            if self.ssl_context is None:
-                transport.write(_TOO_MANY)
-            transport.close()
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                accepted, name = listening.accept()
+                accepted.setblocking(False)
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # Nothing can be accepted, and the socket stays readable: asking again at once would only burn time.
+                self._pause_accepting()
+                self._retry = self._loop.call_later(OUT_OF_SOCKETS_SECONDS, self._start_accepting)
+                return
+            self._admit(accepted, *_address_of(name))
+
+    def _admit(self, accepted: socket.socket, address: str, port: int) -> None:
+        if not self._door.admitted.enter(address):
+            self._door.counters.add(Counter.CONNECTIONS_REFUSED)
+            with accepted, contextlib.suppress(OSError):
+                if self._context is None:
+                    accepted.send(_TOO_MANY)
             return
-        counters.add(Counter.CONNECTIONS)
-        counters.add(Counter.CONNECTIONS_OPEN)
+        self._door.counters.add(Counter.CONNECTIONS)
+        self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
-        if self.ssl_context is None:
-            self._open(arrival, transport)
-        else:
-            transport.pause_reading()
-            task = asyncio.get_running_loop().create_task(self._secure(arrival, transport, self.ssl_context))
-            self._handshakes.add(task)
-            task.add_done_callback(lambda done: self._secured(done, arrival))
+        connection = Connection(self._door, self, address, port)
+        task = self._loop.create_task(self._enter(accepted, connection))
+        self._entering.add(task)
+        task.add_done_callback(lambda entered: self._entered(entered, accepted, connection))
 
-    async def _secure(self, arrival: Arrival, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
-        """The TLS handshake, within `header_timeout`: it is the first that a viewer must say."""
+    async def _enter(self, accepted: socket.socket, connection: Connection) -> None:
+        """Make the transport; for HTTPS that includes the handshake, the first thing a viewer has to say in time."""
+        secure = self._context is not None
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                transport,
-                arrival,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=self.door.settings.header_timeout,
-                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=self._door.settings.header_timeout if secure else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS if secure else None,
             )
         except OSError:  # of the handshake, of the network, or late: all are the viewer's
-            self.door.counters.add(Counter.TLS_FAILED)
-            return
-        if secured is not None and not arrival.lost:
-            self._open(arrival, secured)
+            if secure:
+                self._door.counters.add(Counter.TLS_FAILED)
 
-    def _secured(self, task: asyncio.Task[None], arrival: Arrival) -> None:
-        self._handshakes.discard(task)
-        if arrival.connection is None:
-            self._left(arrival)
+    def _entered(self, entered: asyncio.Task[None], accepted: socket.socket, connection: Connection) -> None:
+        """What has become a connection says by itself when it is closed; this may have become none."""
+        self._entering.discard(entered)
+        if not connection.made:
+            accepted.close()
+            self._left(connection.client.address)
+        self._check_empty()
 
-    def _open(self, arrival: Arrival, transport: asyncio.Transport) -> None:
-        def closed(connection: Connection) -> None:
-            self.connections.discard(connection)
-            self._left(arrival)
+    def _left(self, address: str) -> None:
+        self._door.counters.add(Counter.CONNECTIONS_OPEN, -1)
+        self._door.admitted.leave(address)
+        self._check_empty()
 
-        connection = arrival.connection = Connection(self.door, closed)
-        self.connections.add(connection)
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
-        if arrival.early:
-            connection.data_received(b"".join(arrival.early))
-
-    def _left(self, arrival: Arrival) -> None:
-        self.door.counters.add(Counter.CONNECTIONS_OPEN, -1)
-        self.door.admitted.leave(arrival.address)
-        if not self.connections and not self._handshakes:
+    def _check_empty(self) -> None:
+        if not self.connections and not self._entering:
             self._empty.set()
 
 
-class Arrival(asyncio.Protocol):
-    """The protocol of a transport until its connection begins.
-
-    Behind a TLS handshake the first request may be there before the handshake's task has heard that it is done:
-    it waits in `early`, one read of the transport at most.
-    """
-
-    __slots__ = ("_listener", "address", "connection", "early", "lost")
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self.address = ""
-        self.connection: Connection | None = None
-        self.early: list[bytes] = []
-        self.lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._listener.arrived(self, cast(asyncio.Transport, transport))
-
-    def data_received(self, data: bytes) -> None:
-        self.early.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-
-
-async def _serve(listener: Listener, listening: socket.socket) -> asyncio.Server:
-    loop = asyncio.get_running_loop()
-
-    def factory() -> Arrival:
-        return Arrival(listener)
-
-    if listening.family != socket.AF_UNIX:
-        return await loop.create_server(factory, sock=listening, backlog=BACKLOG)
-    if sys.version_info >= (3, 13):
-        # The path belongs to whoever made the socket: another worker may serve on it after this one.
-        return await loop.create_unix_server(factory, sock=listening, backlog=BACKLOG, cleanup_socket=False)
-    return await loop.create_unix_server(factory, sock=listening, backlog=BACKLOG)
+def _address_of(name: object) -> tuple[str, int]:
+    """(address, port) of a peer; nothing for a Unix socket. IPv4 looks the same on any socket."""
+    return (str(name[0]).removeprefix("::ffff:"), int(name[1])) if isinstance(name, tuple) else ("", 0)

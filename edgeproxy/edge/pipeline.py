@@ -20,7 +20,8 @@ from edgeproxy.cloudfront import pages
 from edgeproxy.edge.admission import Admission, Refused
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.fetch import Errand, Fetcher
-from edgeproxy.edge.flight import Alone, Came, Fill, Filled, Flight, Flights, Landing, Refreshed
+from edgeproxy.edge.fill import Fill
+from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Flights, Landing, Refreshed
 from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import NextHop, Reply
@@ -200,9 +201,7 @@ class Pipeline:
         whole = self._serve(ask, stored, decision.age, Result.HIT)
         if ask.request.method != "GET" or whole.head.status != 200:
             return whole
-        partial_answer = part_of(
-            ask.request, stored, ask.distribution.rules, self._clocks.random_bytes
-        )
+        partial_answer = part_of(ask.request, stored, ask.distribution.rules, self._clocks.random_bytes)
         if partial_answer is None:
             return whole
         head, body = partial_answer

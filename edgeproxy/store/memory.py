@@ -116,9 +116,11 @@ class MemoryStore:
         if not variants:
             del self._variants[key]
 
-    def keys(self) -> Sequence[bytes]:
-        """Every key present, in no order."""
-        return list(self._variants)
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._variants.clear()
+        self._gauge()
 
     def _commit(self, writer: Writer, head: StoredHead, trailers: Headers, keep_until: float, generation: int) -> bool:
         self._release(writer.reserved)

@@ -1,0 +1,116 @@
+"""One request and its answer on one connection, and how the request's body gets out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from edgeproxy.errors import BodyAborted, Detail, Side, ViewerError
+from edgeproxy.message import Body, RequestHead, ResponseHead
+from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel
+from edgeproxy.upstream.reading import ResponseReader
+from edgeproxy.upstream.target import Patience
+from edgeproxy.upstream.writing import chunk, last_chunk
+
+
+class Call:
+    """What one exchange on one connection knows. `completes_at` is on the loop's clock, inf for no bound."""
+
+    __slots__ = (
+        "answer", "body", "completes_at", "first_byte_at", "go", "interim", "method", "patience", "pulled", "reader",
+        "request_body", "reused", "sender", "sending", "sent_at", "tunnel", "unsent", "upgrade",
+        "without_body",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: RequestHead,
+        body: Body,
+        patience: Patience,
+        interim: Callable[[ResponseHead], None],
+        upgrade: bool,
+        completes_at: float,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.method = request.method
+        self.request_body = body
+        self.patience = patience
+        self.interim = interim
+        self.upgrade = upgrade
+        self.completes_at = completes_at
+        self.answer: asyncio.Future[ResponseHead] = loop.create_future()
+        """The final head, or what went wrong before it."""
+        self.without_body = body.length == 0
+        """Asked once: a body's length counts down as it is read."""
+        self.unsent = not self.without_body
+        """Part of the request is not written yet."""
+        self.sending = self.unsent
+        """The sender is at work; it no longer is when a final head came instead of 100 (Continue)."""
+        self.pulled = False
+        """The request's body has been asked for bytes: it cannot be sent again."""
+        expects = self.unsent and (request.headers.get(b"expect") or b"").lower() == b"100-continue"
+        self.go: asyncio.Future[bool] | None = loop.create_future() if expects else None
+        """Whether to send the body, once 100 (Continue) or a final head has come; None when it goes out at once."""
+        self.reader: ResponseReader
+        self.body: ResponseBody
+        """There as soon as `answer` has a head."""
+        self.tunnel: UpgradedTunnel | None = None
+        self.sender: asyncio.Task[None] | None = None
+        self.reused = False
+        self.sent_at: float | None = None
+        self.first_byte_at: float | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything of the request has been written."""
+        return self.sent_at is not None
+
+    @property
+    def first_byte_seconds(self) -> float:
+        """From the head written to the first byte of an answer; 0 before that."""
+        if self.sent_at is None or self.first_byte_at is None:
+            return 0.0
+        return self.first_byte_at - self.sent_at
+
+    def decide_to_send(self, go: bool) -> None:
+        """The first word on whether the body is wanted stands."""
+        if self.go is not None and not self.go.done():
+            self.go.set_result(go)
+
+
+class Outlet(Protocol):
+    """Where a request's body goes."""
+
+    async def write(self, data: bytes) -> None:
+        """Returns when more can be taken."""
+        ...
+
+
+async def send_body(call: Call, outlet: Outlet, expect_timeout: float) -> None:
+    """Sends the body of `call`, after 100 (Continue) where that is expected, and marks it as sent.
+
+    Raises what the body raises; ViewerError or BodyAborted when the body is not what its length says.
+    """
+    if call.go is not None:
+        await asyncio.wait({call.go}, timeout=expect_timeout)
+        if call.go.done() and not call.go.result():
+            call.sending = False
+            return
+    body = call.request_body
+    left = body.length
+    chunked = left is None
+    call.pulled = True
+    while left != 0 and (block := await body.read()):
+        if left is not None:
+            left -= len(block)
+            if left < 0:
+                raise ViewerError("The request's body is longer than its Content-Length.")
+        await outlet.write(chunk(block) if chunked else block)
+    if left:
+        cut = BodyAborted("The request's body ended before its Content-Length.", detail=Detail.CLIENT_HUNG_UP)
+        cut.side = Side.VIEWER
+        raise cut
+    if chunked:
+        await outlet.write(last_chunk(body.trailers))
+    call.sending = call.unsent = False

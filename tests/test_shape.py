@@ -1,0 +1,163 @@
+"""The shape of the package: who may import whom, and what the inner layers may not know (ARCHITECTURE, "Layout")."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "edgeproxy"
+
+WORDS = {"errors", "headers", "message", "model", "outcome", "settings", "units"}
+LAYERS: dict[str, int] = {
+    **dict.fromkeys(WORDS, 0),
+    "rules": 1,
+    "reading": 1,
+    "validation": 2,
+    "telemetry": 2,
+    "cloudfront": 3,
+    "reference": 3,
+    "topology": 4,
+    "configuration": 5,
+    "store": 5,
+    "upstream": 5,
+    "edge": 6,
+    "dns": 6,
+    "control": 6,
+    "origin": 6,
+    "sources": 7,
+    "binding": 7,
+    "supervisor": 7,
+    "nodes": 8,
+    "children": 9,
+    "roles": 10,
+    "tables": 10,
+    "cli": 11,
+    "__main__": 12,
+    "__init__": 0,
+}
+"""A module imports its own part, and parts of lower layers only."""
+
+SIBLINGS = {"edge", "dns", "control", "origin"}
+PURE = {*WORDS, "rules", "cloudfront", "reading", "validation"}
+PURE_FILES = {"dns/policy.py", "dns/answer.py", "dns/query.py", "dns/zone.py", "telemetry/record.py"}
+BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
+ASSEMBLY = {"roles", "nodes", "children", "supervisor", "binding", "cli", "tables", "sources"}
+
+HOMES = {
+    "aiohttp": {"edge/admin.py", "control/api.py", "control/client.py", "origin", "children.py"},
+    "uvloop": {"nodes.py"},
+    "httptools": {"upstream"},
+    "dns": {"dns/answer.py"},
+    "cachetools": {"store/memory.py", "edge"},
+    "click": {"cli.py"},
+    "rich": {"tables.py"},
+    "prometheus_client": {"telemetry/metrics.py"},
+    "cryptography": {"edge/authority.py", "edge/certificates.py"},
+    "pydantic": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
+    "pydantic_core": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
+    "xxhash": {"edge/page.py"},
+}
+"""Where each third-party library may be imported: files, or whole parts."""
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module a file imports, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "edgeproxy":
+                yield from (f"edgeproxy.{alias.name}" for alias in node.names)
+            elif node.module is not None:
+                yield node.module
+
+
+def own(path: Path) -> Iterator[str]:
+    """The parts of edgeproxy a file imports."""
+    for name in imports(path):
+        if name.startswith("edgeproxy."):
+            part = name.split(".")[1]
+            if part != "__version__":
+                yield part
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path: Path) -> None:
+    part = part_of(path)
+    for imported in own(path):
+        if imported != part:
+            assert LAYERS[imported] < LAYERS[part] or (part in WORDS and imported in WORDS), f"{part} -> {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_siblings_store_and_rules_keep_to_themselves(path: Path) -> None:
+    part, imported = part_of(path), set(own(path))
+    if part in SIBLINGS:
+        assert not (imported & SIBLINGS) - {part}
+    if part == "store":
+        assert not imported & {"rules", "cloudfront"}
+    if part == "rules":
+        assert imported <= WORDS | {"rules"}
+    if part in SIBLINGS | {"store", "upstream", "rules", "cloudfront"}:
+        assert not imported & ASSEMBLY
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_decides_knows_no_io_no_clock_and_no_chance(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    if part_of(path) in PURE or relative in PURE_FILES:
+        assert not {name.split(".")[0] for name in imports(path)} & BANNED_IN_PURE
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_library_has_its_homes(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top == "edgeproxy" or top in sys.stdlib_module_names:
+            continue
+        assert top in HOMES, f"{relative} imports {top}, which has no home in this table"
+        assert any(relative == home or relative.startswith(home + "/") for home in HOMES[top]), f"{relative}: {top}"
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules()}
+    assert not {name: length for name, length in lengths.items() if length > 450}
+
+
+def test_every_part_has_its_tests() -> None:
+    """Each module is exercised by a test module that bears its name, or by the scenarios named here."""
+    tests = {path.name for path in Path(__file__).parent.glob("test_*.py")}
+    through_scenarios = {
+        "edge": {"admission", "ask", "dates", "fetch", "nexthop", "node", "pipeline", "present", "recorder", "worker",
+                 "invalidation", "delivery", "door", "exchange", "timer", "inbox", "tunnel", "bodies"},
+        "upstream": {"body", "call", "deadline", "reading", "target", "writing"},
+        "origin": {"conditions", "experiments", "files", "representation"},
+    }  # fmt: skip
+    for path in modules():
+        relative = path.relative_to(ROOT)
+        if len(relative.parts) != 2 or path.stem == "__init__":
+            continue
+        part, stem = relative.parts[0], path.stem
+        if stem in through_scenarios.get(part, set()):
+            continue
+        assert f"test_{part}_{stem}.py" in tests, f"{relative} has no test module"
+
+
+def test_the_command_that_serves_does_not_load_what_draws_tables() -> None:
+    assert "rich" not in {name.split(".")[0] for name in imports(ROOT / "roles.py")}
+    assert "rich" not in {name.split(".")[0] for name in imports(ROOT / "cli.py")}
