@@ -31,7 +31,13 @@ def _life(
     """The life of a child that answers HTTP on one socket."""
 
     async def live(channel: Channel) -> int:
-        runner = web.AppRunner(await application(), access_log=None, handle_signals=False, shutdown_timeout=drain)
+        runner = web.AppRunner(
+            await application(),
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=drain,
+        )
         await runner.setup()
         await web.SockSite(runner, listener).start()
         await _until_told(channel)

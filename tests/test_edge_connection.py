@@ -80,6 +80,24 @@ async def test_pipelined_bytes_are_bounded() -> None:
         assert await answered(viewer) == (200, b"/a")
 
 
+async def test_a_body_may_follow_more_pipelined_bytes_than_are_held() -> None:
+    """Reading was paused by what waited; the body's reader must not wait for bytes nobody reads."""
+    goes_on = asyncio.Event()
+
+    async def handle(incoming: Incoming) -> Answer:
+        await goes_on.wait()
+        return await echo(incoming)
+
+    async with Front(handle, head_max=1024) as front, await front.viewer() as viewer:
+        post = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1_500_000
+        await viewer.send(GET)
+        viewer.writer.write(post)
+        await until(lambda: any(connection._held for connection in front.listener.connections))
+        goes_on.set()
+        assert await answered(viewer) == (200, b"")
+        assert await exchange(viewer, b"x" * 500_000) == (200, b"x" * 2_000_000)
+
+
 @pytest.mark.parametrize(
     ("data", "status", "counter"),
     [
@@ -283,6 +301,17 @@ async def test_a_viewer_that_closed_is_given_up_if_no_answer_begins() -> None:
         await until(lambda: len(held.targets) == 1)
         viewer.writer.close()
         await soon(held.cancelled)
+
+
+async def test_a_pipelined_request_of_a_viewer_that_closed_is_given_up_too() -> None:
+    held = Held()
+    async with Front(held, half_closed_timeout=0) as front:
+        for _ in range(10):
+            viewer = await front.viewer()
+            viewer.writer.write(GET + GET)
+            viewer.finish()
+        held.goes_on.set()
+        await until(lambda: front.counters[Counter.CONNECTIONS] == 10 and not front.listener.connections)
 
 
 async def test_a_viewer_that_half_closed_gets_its_answers() -> None:

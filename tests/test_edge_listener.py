@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from pathlib import Path
 
@@ -121,6 +122,14 @@ async def test_a_handshake_that_never_comes_ends_by_itself(authority: Authority)
     async with Front(say_target, tls=tls, header_timeout=0.1) as front, await front.viewer() as viewer:
         assert await viewer.closed()
         await until(lambda: front.counters[Counter.TLS_FAILED] == 1)
+
+
+async def test_small_answers_are_not_held_back_by_the_kernel() -> None:
+    async with Front(say_target) as front, await front.viewer() as viewer:
+        await exchange(viewer, GET)
+        (connection,) = front.listener.connections
+        accepted: socket.socket = connection._transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_one_address_may_have_so_many_connections() -> None:

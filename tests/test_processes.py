@@ -217,7 +217,7 @@ async def test_what_cannot_be_done_is_said_with_exit_code_2(arguments: list[str]
 
 
 async def test_check_prints_all_faults_with_their_places(tmp_path: Path) -> None:
-    file = settings_file(tmp_path, 3000, PriceClass="Cheap", DefaultRootObject="/wrong")
+    file = settings_file(tmp_path, 3000, PriceClass="Cheap", DefaultRootObject="a<b")
     file.write_text(file.read_text() + '[cache]\nmemory = "1 KiB"\nmemmory = 3\n')
     code, output = await run("check", str(file))
     assert code == 2

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +19,7 @@ from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Target
 from edgeproxy.upstream.pool import Pool
 from tests.asking import BRIEF, PATIENT, Asker, asking, read_all
+from tests.authority import Authority
 from tests.scripted import ScriptedOrigin, until
 
 
@@ -193,6 +198,44 @@ async def test_bytes_nobody_asked_for_end_an_idle_connection(seen_by_the_loop: b
         origin.always(200, {}, b"fresh")
         assert await asker.get() == b"fresh"
         assert (asker[Counter.UPSTREAM_SURPLUS], origin.connections) == (1, 2)
+
+
+async def test_what_tls_says_after_its_handshake_is_no_answer_to_nobody(tmp_path: Path) -> None:
+    """Session tickets come right behind the handshake: on a busy loop, before the first request is sent."""
+    authority = Authority(tmp_path)
+    context = authority.server("127.0.0.1")
+    shaken = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        with context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            shaken.set()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            with suppress(OSError):
+                connection.recv(1)
+
+    async def busy() -> None:
+        while True:
+            shaken.wait(0.05)
+            await asyncio.sleep(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        target = Target("127.0.0.1", listener.getsockname()[1], tls=True)
+        async with asking(target, ca_file=authority.ca_file) as asker:
+            keeping_busy = asyncio.ensure_future(busy())
+            assert await asker.get() == b"hello"
+            keeping_busy.cancel()
+        thread.join(10)
+
+
+async def test_a_server_that_speaks_first_is_not_asked() -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.write(b"220 hello\r\n"), "127.0.0.1", 0)
+    async with asking(Target("127.0.0.1", server.sockets[0].getsockname()[1])) as asker:
+        with pytest.raises(OriginError):
+            await asker.get()
+    server.close()
 
 
 async def test_upstreams_are_bounded_and_an_idle_one_makes_room() -> None:

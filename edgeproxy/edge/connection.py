@@ -168,7 +168,8 @@ class Connection(asyncio.Protocol):
         self._lost = True
         self._read_timer.close()
         self._write_timer.close()
-        if isinstance(exc, ssl.SSLError):
+        if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD:
+            # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
             self._door.counters.add(Counter.TLS_FAILED)
         if self._exchange is not None:
             self._exchange.left = self._exchange.left or not self._closed_here
@@ -219,6 +220,7 @@ class Connection(asyncio.Protocol):
             self._wait_for(Waiting.ANSWER_AFTER_EOF, self._door.settings.half_closed_timeout)
         if exchange.body is not None:
             self._reading = Reading.BODY
+            self.go_on()
             rest = self._heads.take_rest()
             if rest:
                 self._feed_body(rest)
@@ -317,12 +319,12 @@ class Connection(asyncio.Protocol):
         """As exchange.Line. Bytes that came after the head are the tunnel's first."""
         self._inbox = inbox = Inbox(self, self._door.settings.read_buffer)
         self._reading = Reading.TUNNEL
+        self.go_on()
         rest = self._heads.take_rest()
         if rest:
             inbox.put([rest])
         if self._half_closed:
             inbox.finish()
-        self.go_on()
         self.moved()
         return inbox
 
@@ -365,10 +367,10 @@ class Connection(asyncio.Protocol):
             case Waiting.TUNNEL if self._inbox is not None:
                 count(Counter.TIMEOUTS_IDLE)
                 self._inbox.fail(BodyAborted("The tunnel was idle for too long.", detail=Detail.CLIENT_COMM))
-            case Waiting.ANSWER_AFTER_EOF if self._exchange is not None and self._task is not None:
+            case Waiting.ANSWER_AFTER_EOF if self._exchange is not None:
                 if not self._exchange.begun:
                     self._exchange.left = True
-                    self._task.cancel()
+                    self.abort()
             case _:
                 self._close()
 

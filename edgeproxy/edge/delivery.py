@@ -139,13 +139,13 @@ class Outlet:
             finally:
                 self._resumed = None
 
-    def hold_head(self, head: bytes, *, until_written: bool) -> None:
+    def hold_head(self, head: bytes, *, block_is_there: bool) -> None:
         """Write a final head with the first block of its body if that is there at once, else without it.
 
-        `until_written`: the block is known to come without a wait, so the loop need not be asked to write the head.
+        `block_is_there`: it is known to come without a wait, so the loop need not be asked to write the head alone.
         """
         self._held = head
-        if not until_written:
+        if not block_is_there:
             self._flusher = self._loop.call_soon(self.finish)
 
     def write_head(self, head: bytes) -> None:
@@ -164,7 +164,9 @@ class Outlet:
         elif size <= _JOIN_MAX:
             self._transport.write(b"".join(parts))
         else:
-            self._transport.writelines(parts)
+            # Not writelines: in some releases of Python it forgets to pause the protocol (CVE-2024-12254).
+            for part in parts:
+                self._transport.write(part)
 
     def finish(self) -> None:
         """Write a head that is still held: nothing follows it soon."""

@@ -119,7 +119,8 @@ class Exchange:
             return self._refusal(error)
         except Exception:  # whatever one request met, the worker and its other viewers go on
             self._door.counters.add(Counter.REQUESTS_FAILED)
-            _logger.exception("a request failed unexpectedly: %s", self._incoming.head.method)
+            head = self._incoming.head
+            _logger.exception("a request failed unexpectedly: %s %r at %r", head.method, head.target, head.authority)
             return self._refusal(EdgeError("The request met an unexpected fault.", status=500), close=True)
 
     def _refusal(self, error: EdgeError, *, close: bool = False) -> Answer:
@@ -144,7 +145,7 @@ class Exchange:
             if framing is Framing.NONE or answer.body.length == 0:
                 self._outlet.write_head(head)
             else:
-                self._outlet.hold_head(head, until_written=isinstance(answer.body, BytesBody))
+                self._outlet.hold_head(head, block_is_there=isinstance(answer.body, BytesBody))
                 await send_body(answer.body, framing, self._outlet)
             complete = True
         except EdgeError:

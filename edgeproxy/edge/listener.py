@@ -109,6 +109,9 @@ class Listener:
             try:
                 accepted, name = listening.accept()
                 accepted.setblocking(False)
+                if accepted.family != socket.AF_UNIX:
+                    # asyncio does this by itself only for sockets made with an explicit protocol number.
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:

@@ -17,7 +17,7 @@ async def relay(
     """Pump until both sides have finished: True; or until one of them breaks: False.
 
     `inbox` is what the viewer sends and `outlet` leads to it. `moved` is called for every block from upstream; `end`
-    tells the viewer that upstream is done and says whether it may still send.
+    tells the viewer that upstream is done and says whether it may still send. The caller closes the tunnel.
     """
     finished = False
     try:
@@ -27,8 +27,6 @@ async def relay(
         finished = True
     except* EdgeError:
         pass  # either side may break at any time; `finished` says so
-    finally:
-        tunnel.close()
     return finished
 
 
