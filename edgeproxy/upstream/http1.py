@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from math import inf
 from typing import Protocol, cast
@@ -33,6 +34,9 @@ DRAIN_MAX = 64 * 1024
 
 CLOSE_PATIENCE = 5.0
 """Seconds that what was written may take to go out once a connection is to be closed."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, for 0 s: closing sends a reset (where the protocol has one: not on Unix sockets)."""
 
 
 class Owner(Protocol):
@@ -62,7 +66,6 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._poll = select.poll()
-        self._fileno = -1
         self._ssl: ssl.SSLObject | None = None
         self._call: Call | None = None
         self._closing = False
@@ -144,8 +147,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._fileno = transport.get_extra_info("socket").fileno()
-        self._poll.register(self._fileno, select.POLLIN)
+        self._socket: socket.socket = transport.get_extra_info("socket")
+        self._poll.register(self._socket.fileno(), select.POLLIN)
         self._ssl = transport.get_extra_info("ssl_object")
         self._counters.add(Counter.UPSTREAM_OPENED)
         self._counters.add(Counter.UPSTREAM_OPEN)
@@ -307,8 +310,11 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: BaseException) -> None:
         call, self._call = self._call, None
-        self._closing = True
-        self._transport.abort()
+        if not self.closed.done():
+            self._closing = True
+            # A plain end might only mean that we send no more: a reset says that nobody reads either.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()
         if call is not None:
             self._conclude(call, error)
 
@@ -346,7 +352,7 @@ class Connection(asyncio.Protocol):
 
     def _peek(self) -> bool:
         """Whether what is readable are bytes, not an end or an error."""
-        with socket.socket(fileno=os.dup(self._fileno)) as twin:
+        with socket.socket(fileno=os.dup(self._socket.fileno())) as twin:
             try:
                 return bool(twin.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
             except OSError:
