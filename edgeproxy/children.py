@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from edgeproxy.configuration import Configuration
 from edgeproxy.control.api import Control, KnownNode, new_session
 from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.zone import Zone
+from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.nodes import obey, run_loop
 from edgeproxy.origin.server import application as origin_application
 from edgeproxy.settings import Settings
+from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.telemetry.counters import Counters
 
@@ -47,13 +50,14 @@ def _life(
     return live
 
 
-async def _until_told(channel: Channel) -> None:
-    """Say that we are ready, and wait for the order to stop, or for the parent's end."""
+async def _until_told(channel: Channel, reload: Callable[[Sources], None] = lambda sources: None) -> None:
+    """Say that we are ready, take new configurations, and wait for the order to stop, or for the parent's end."""
     orders: asyncio.Queue[Message | None] = asyncio.Queue()
     obey(channel, orders)
     channel.send({"ready": True})
     while (order := await orders.get()) is not None and order["do"] != "drain":
-        pass
+        if order["do"] == "reload":
+            reload(Sources.from_json(order["sources"]))
 
 
 def origin_child(root: Path, listener: socket.socket, drain: float) -> Child:
@@ -66,17 +70,33 @@ def origin_child(root: Path, listener: socket.socket, drain: float) -> Child:
 
 @dataclass(frozen=True, slots=True)
 class ResolverChild:
+    """The resolver's process, and where it answers (HOST:PORT)."""
+
     child: Child
-    addresses: list[str] = field(default_factory=list)
+    addresses: list[str]
 
 
-def resolver_child(configuration: Configuration, settings: Settings) -> ResolverChild:
+def resolver_child(configuration: Configuration, settings_of: Callable[[Configuration], Settings]) -> ResolverChild:
+    """The resolver of a configuration. `settings_of` gives its settings with the addresses that nodes really have.
+
+    Raises ConfigError when an address cannot be had.
+    """
+    settings = settings_of(configuration)
     zone = Zone.build(settings, configuration.distributions)
-    listeners = dns_server.bind(settings.resolver.listen)
+    try:
+        listeners = dns_server.bind(settings.resolver.listen)
+    except OSError as error:
+        where = ", ".join(settings.resolver.listen)
+        raise ConfigError([Fault("", "resolver.listen", where, str(error.strerror or error))]) from None
 
     async def live(channel: Channel) -> int:
         server = await dns_server.serve(settings.resolver, zone, Counters(), listeners)
-        await _until_told(channel)
+
+        def reload(sources: Sources) -> None:
+            fresh = sources.configuration(os.environ)
+            server.use(Zone.build(settings_of(fresh), fresh.distributions))
+
+        await _until_told(channel, reload)
         await server.close()
         return 0
 

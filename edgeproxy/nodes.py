@@ -117,6 +117,7 @@ class NodeRun:
             code=node.code or location_code(node.name),
             worker=number,
             owners=self._owners,
+            https_port=self.https[0][0].getsockname()[1] if self.https else None,
             test_clock=self.test_clock,
             knows_origin=self.knows_origin,
         )

@@ -37,9 +37,8 @@ from edgeproxy.upstream.client import Target
 log = logging.getLogger(__name__)
 
 DEFAULTS = Path(__file__).parent / "defaults"
-DEMO_ORIGIN = "origin.demo.test"
-"""The origin's name in the built-in distribution; `up` says where it really is."""
-
+FIXED_TABLES = ("connections", "upstream", "cache", "fills", "log", "drain", "control")
+"""What a worker has built its parts from: a reload that changes it would only half take effect, so it is refused."""
 Report = Callable[[Mapping[str, Any]], None]  # Any: what endpoints.json holds
 """Called once, when everything answers."""
 
@@ -213,12 +212,15 @@ def _unchangeable(run: NodeRun, configuration: Configuration) -> list[Fault]:
     found = [node for node in configuration.settings.nodes if node.name == run.node.name]
     if not found:
         return [Fault(configuration.path, "nodes", run.node.name, "a running node cannot be removed; stop it first")]
-    before = next(node for node in run.configuration.settings.nodes if node.name == run.node.name)
-    return [
-        Fault(configuration.path, f"nodes[{run.node.name}].{name}", str(getattr(found[0], name)), "needs a restart")
+    old, new = run.configuration.settings, configuration.settings
+    before = next(node for node in old.nodes if node.name == run.node.name)
+    places = [
+        (f"nodes[{run.node.name}].{name}", getattr(found[0], name))
         for name in ("mode", "listen", "https", "admin", "workers", "upstream", "region", "code")
         if getattr(found[0], name) != getattr(before, name)
     ]
+    places += [(name, getattr(new, name)) for name in FIXED_TABLES if getattr(new, name) != getattr(old, name)]
+    return [Fault(configuration.path, place, str(value), "changed; needs a restart") for place, value in places]
 
 
 def _node_entry(run: NodeRun) -> dict[str, Any]:  # Any: JSON
@@ -261,7 +263,9 @@ def up(options: UpOptions, report: Report) -> int:
     children = [child for run in runs for child in run.children()]
     if own_origin is not None:
         children.append(origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
-    resolver = resolver_child(configuration, _listening_nodes(configuration, runs))
+    resolver = resolver_child(
+        configuration, _with_addresses({run.node.name: [address_of(group[0]) for group in run.http] for run in runs})
+    )
     control_socket = listening(configuration.settings.control.listen)[0]
     known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
     children += [resolver.child, control_child(control_socket, known, options.test_clock)]
@@ -332,11 +336,14 @@ def _is_ours(host: str) -> bool:
     return True
 
 
-def _listening_nodes(configuration: Configuration, runs: Sequence[NodeRun]) -> Settings:
-    """The settings with the addresses the nodes really have, which are what the resolver answers."""
-    bound = {run.node.name: [address_of(group[0]) for group in run.http] for run in runs}
-    nodes = [node.model_copy(update={"listen": bound[node.name]}) for node in configuration.settings.nodes]
-    return configuration.settings.model_copy(update={"nodes": nodes})
+def _with_addresses(bound: Mapping[str, Sequence[str]]) -> Callable[[Configuration], Settings]:
+    """The settings with the addresses the nodes really have (HOST:PORT by name): what the resolver answers."""
+
+    def settings_of(configuration: Configuration) -> Settings:
+        nodes = [node.model_copy(update={"listen": list(bound[node.name])}) for node in configuration.settings.nodes]
+        return configuration.settings.model_copy(update={"nodes": nodes})
+
+    return settings_of
 
 
 def origin(root: Path, listen: str, report: Report) -> int:
@@ -352,9 +359,14 @@ def origin(root: Path, listen: str, report: Report) -> int:
 
 def resolver(config: Path, report: Report) -> int:
     """Run the resolver of a settings file."""
-    configuration = Sources(config).configuration(os.environ)
-    made = resolver_child(configuration, configuration.settings)
-    return Supervisor([made.child], deadline=5, all_ready=lambda: report({"resolver": made.addresses})).run()
+    sources = Sources(config)
+    made = resolver_child(sources.configuration(os.environ), lambda each: each.settings)
+    return Supervisor(
+        [made.child],
+        deadline=5,
+        reload=_reloading([], sources),
+        all_ready=lambda: report({"resolver": made.addresses}),
+    ).run()
 
 
 def control(config: Path, test_clock: bool, report: Report) -> int:

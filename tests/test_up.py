@@ -92,13 +92,10 @@ async def test_status_finds_it_and_shows_every_node(cdn: dict[str, Any]) -> None
 async def test_the_resolver_sends_clients_of_different_networks_to_different_pops(cdn: dict[str, Any]) -> None:
     host, port = cdn["resolver"].rsplit(":", 1)
 
-    async def dig(*more: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            "dig", f"@{host}", "-p", port, "+short", "demo.edge.localhost", *more, stdout=asyncio.subprocess.PIPE
-        )
-        return (await process.communicate())[0].decode()
-
-    answers = [await dig(f"+subnet={network}") for network in ("203.0.113.0/24", "198.51.100.0/24")]
+    answers = [
+        await short(host, port, "demo.edge.localhost", f"+subnet={network}")
+        for network in ("203.0.113.0/24", "198.51.100.0/24")
+    ]
     assert all(answers)
     assert answers[0] != answers[1]
 
@@ -109,7 +106,7 @@ async def test_https_works_with_the_local_authority(cdn: dict[str, Any]) -> None
     pop = nodes(cdn, "pop")[0]
     port = pop["https_url"].rsplit(":", 1)[1]
     process = await asyncio.create_subprocess_exec(
-        "curl", "-sS", "--cacert", path, "--resolve", f"demo.edge.localhost:{port}:{pop['https_url'][8:].rsplit(':')[0]}",
+        "curl", "-sS", "--cacert", path, "--resolve", f"demo.edge.localhost:{port}:127.0.0.10",
         f"https://demo.edge.localhost:{port}/a", stdout=asyncio.subprocess.PIPE
     )  # fmt: skip
     assert (await process.communicate())[0] == b"hello"
@@ -120,3 +117,31 @@ async def test_it_drains_and_exits_0_and_takes_its_endpoints_away(tmp_path: Path
         running.send(signal.SIGINT)
         assert await running.ended() == 0
     assert not (tmp_path / "data" / "endpoints.json").exists()
+
+
+async def test_a_reload_reaches_the_resolver_and_every_node(tmp_path: Path) -> None:
+    async with ScriptedOrigin() as origin:
+        origin.always(200, {}, b"hello")
+        settings = free_ports(tmp_path)
+        async with up(tmp_path, "--config", str(settings), "--origin", origin.url) as (running, endpoints):
+            config = json.loads((tmp_path / "demo.json").read_text())
+            config["DistributionConfig"]["Aliases"] = {"Quantity": 1, "Items": ["other.edge.localhost"]}
+            (tmp_path / "demo.json").write_text(json.dumps(config))
+            running.send(signal.SIGHUP)
+            await running.says("is in use")
+            for node in nodes(endpoints, "pop"):
+                async with asyncio.timeout(10):
+                    while (await fetch(node["url"] + "/a", headers={"Host": "other.edge.localhost"}))[0] != 200:
+                        pass
+            host, port = endpoints["resolver"].rsplit(":", 1)
+            async with asyncio.timeout(10):
+                while not await short(host, port, "other.edge.localhost"):
+                    pass
+
+
+async def short(host: str, port: str, name: str, *more: str) -> str:
+    """dig +short."""
+    process = await asyncio.create_subprocess_exec(
+        "dig", f"@{host}", "-p", port, "+short", name, *more, stdout=asyncio.subprocess.PIPE
+    )
+    return (await process.communicate())[0].decode()

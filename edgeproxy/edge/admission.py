@@ -6,6 +6,7 @@ Order: who asks (a tier proves itself) · which distribution · loops · viewer 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -220,9 +221,15 @@ class Admission:
                 client=client,
                 distribution=distribution,
                 result=Result.REDIRECT,
-                location=b"https://" + head.authority + head.target,
+                location=b"https://" + self._https_authority(head.authority) + head.target,
             )
         raise Refused(403, Cause.BAD_REQUEST, client=client, distribution=distribution)
+
+    def _https_authority(self, authority: bytes) -> bytes:
+        """The same host where this node speaks HTTPS: on a laptop that is rarely port 443."""
+        host = re.sub(rb":\d*\Z", b"", authority)
+        port = self._place.https_port
+        return host if port in (None, 443) else b"%b:%d" % (host, port)
 
     def _owner(self, key: bytes, peer: Peer) -> int | None:
         workers = len(self._place.owners)

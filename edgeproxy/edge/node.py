@@ -33,6 +33,8 @@ class Place:
     owners: tuple[Target, ...] = ()
     """How to reach each worker of this node; empty when there is only one."""
     shards: int = 16
+    https_port: int | None = None
+    """Where viewers find HTTPS, None when this node does not offer it."""
     test_clock: bool = False
     knows_origin: bool = True
     """False for a POP that was given nothing but its regional: everything goes there."""
