@@ -14,13 +14,21 @@ from edgeproxy.message import Body, BytesBody, RequestHead, ResponseHead, ignore
 from edgeproxy.settings import Upstream
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client, Exchange, Patience, Target
-from tests.scripted import ScriptedOrigin
+from tests.scripted import Ask, ScriptedOrigin
 
 PATIENT = Patience(connect=10, first_byte=10, idle=10)
 """For tests that are not about time-outs."""
 
 BRIEF = 0.05
 """Seconds of the one time-out that a test is about."""
+
+LONGER = 0.3
+"""Seconds of a time-out that must not pass, on a machine that is busy with other things."""
+
+MiB = 1024 * 1024
+BLOCK = b"x" * (64 * 1024)
+ROOM = 24 * MiB
+"""More than two kernels, their loopback and our buffers hold: whoever has sent more has not been held back."""
 
 GUARD = 20.0
 """Seconds a test may take."""
@@ -97,3 +105,51 @@ async def read_until_cut(body: Body) -> tuple[bytes, BodyAborted]:
     except BodyAborted as cut:
         return b"".join(pieces), cut
     raise AssertionError("the body ended as if it were whole")
+
+
+class Upload:
+    """A body of many blocks that counts what was pulled; it can wait, and it can fail."""
+
+    def __init__(self, blocks: int, *, length: bool = False, gate: asyncio.Event | None = None) -> None:
+        self.length = blocks * len(BLOCK) if length else None
+        self.trailers = Headers()
+        self.pulled = 0
+        self.fails: Exception | None = None
+        self._left = blocks
+        self._gate = gate
+
+    async def read(self) -> bytes:
+        if self._gate is not None and self.pulled:
+            await self._gate.wait()
+        if self.fails is not None:
+            raise self.fails
+        if not self._left:
+            return b""
+        self._left -= 1
+        self.pulled += len(BLOCK)
+        return BLOCK
+
+    def close(self) -> None:
+        raise AssertionError("the upstream client does not own the request's body")
+
+
+async def begun(asker: Asker, origin: ScriptedOrigin, method: str = "GET") -> tuple[asyncio.Future[Exchange], Ask]:
+    """A request that has reached the origin."""
+    task = asyncio.ensure_future(asker.ask(method=method))
+    return task, await origin.asked_for("/")
+
+
+async def stalls(count: Callable[[], int]) -> int:
+    """Waits until a number has not moved for many turns of the loop."""
+    last, quiet = count(), 0
+    while quiet < 2000:
+        await asyncio.sleep(0)
+        last, quiet = (last, quiet + 1) if count() == last else (count(), 0)
+    return last
+
+
+async def passes(seconds: float) -> None:
+    """Time in which something must not happen."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, over.set)
+    await over.wait()

@@ -12,6 +12,7 @@ seconds with TimeoutError, so that a test fails instead of hanging; nothing here
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -127,8 +128,9 @@ class Ask:
         self.finished.set()
 
     def finish(self) -> None:
-        """Sends no more (half-close); on a plain connection the end is on its way when this returns."""
-        self._writer.write_eof()
+        """Sends no more (half-close, not over TLS). The end is on its way when this returns, behind what was taken."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as twin:
+            twin.shutdown(socket.SHUT_WR)
 
     def vanish(self) -> None:
         """Ends the connection below TLS, without saying goodbye (no close_notify); what was sent may be lost."""
@@ -197,6 +199,10 @@ class ScriptedOrigin:
             await ask.answer(status, headers, body)
 
         self._default = answer
+
+    def otherwise(self, handler: Handler) -> None:
+        """From now on `handler` answers every request that has no handler of its own."""
+        self._default = handler
 
     async def asked_for(self, target: str | None = None) -> Ask:
         """The next request with this target (any, when None) that no handler takes; waits for it."""

@@ -150,8 +150,6 @@ class Connection(asyncio.Protocol):
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._poll.register(self._socket.fileno(), select.POLLIN)
         self._ssl = transport.get_extra_info("ssl_object")
-        self._counters.add(Counter.UPSTREAM_OPENED)
-        self._counters.add(Counter.UPSTREAM_OPEN)
 
     def data_received(self, data: bytes) -> None:
         call = self._call
@@ -184,7 +182,6 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._counters.add(Counter.UPSTREAM_OPEN, -1)
         call, self._call = self._call, None
         if call is not None:
             self._conclude(call, _cut(call, str(exc) if exc else "closed"))
@@ -310,11 +307,11 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: BaseException) -> None:
         call, self._call = self._call, None
-        if not self.closed.done():
-            self._closing = True
+        if not self._closing and self._ssl is None:
             # A plain end might only mean that we send no more: a reset says that nobody reads either.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self._transport.abort()
+        self._closing = True
+        self._transport.abort()
         if call is not None:
             self._conclude(call, error)
 

@@ -125,6 +125,9 @@ class Pool:
                 self._free_place()
         connection.connect_seconds = self._monotonic() - started
         self._held.add(connection)
+        # Counted here: a loop may drop what it was connecting without telling the protocol (uvloop does).
+        self._counters.add(Counter.UPSTREAM_OPENED)
+        self._counters.add(Counter.UPSTREAM_OPEN)
         if connection.closed.done():
             self.lost(connection)
         if self._closed:
@@ -154,6 +157,7 @@ class Pool:
         if connection not in self._held:
             return
         self._held.discard(connection)
+        self._counters.add(Counter.UPSTREAM_OPEN, -1)
         if connection in self._idle:
             self._idle.remove(connection)
         self._free_place()
