@@ -221,10 +221,10 @@ class Supervisor:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
             self._draining()
-            self._tell({"do": "drain", "deadline": self._deadline})
             for child in self._children:
                 for listener in child.sockets:
                     listener.close()
+            self._tell({"do": "drain", "deadline": self._deadline})
             return
         for child in self._children:
             if child.pid:

@@ -89,14 +89,3 @@ async def test_without_the_test_clock_nothing_moves() -> None:
     async with a_node(test_clock=True) as (known, page), control(known, test_clock=False) as (url, _):
         assert (await fetch(url + "/clock", b'{"advance": 60}'))[0] == 409
         assert page.clock_offset == 0
-
-
-async def test_a_node_is_ready_only_while_all_its_workers_are_and_it_does_not_drain() -> None:
-    async with a_node(test_clock=True) as (known, page):
-        assert await fetch(known.admin + "/readyz") == (200, b"ready\n")
-        page.ready_workers = 0
-        assert await fetch(known.admin + "/readyz") == (503, b"0 of 1 workers are ready\n")
-        page.ready_workers = 1
-        page.draining = True
-        assert await fetch(known.admin + "/readyz") == (503, b"draining\n")
-        assert await fetch(known.admin + "/healthz") == (200, b"ok\n")

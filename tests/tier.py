@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeproxy.binding import listening, listening_unix
+from edgeproxy.binding import close, listening, listening_unix
 from edgeproxy.cloudfront.hosts import Hosts
 from edgeproxy.configuration import load, origin_only
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
@@ -67,6 +67,8 @@ class Node:
     workers: list[Worker]
     directory: Path
     serving: Serving
+    ports: list[int]
+    """Where each worker listens: one port for all, unless they were set apart."""
 
     @property
     def url(self) -> str:
@@ -92,9 +94,10 @@ class Node:
         *,
         method: str = "GET",
         host: str = "a.test",
+        worker: int = 0,
     ) -> Got:
-        """One request on a connection of its own, and its whole answer."""
-        async with await Viewer.connect(self.port) as viewer:
+        """One request on a connection of its own, and its whole answer. `worker`: of those set apart."""
+        async with await Viewer.connect(self.ports[worker]) as viewer:
             await viewer.ask(target, headers, body, method=method, host=host)
             return await receive(viewer)
 
@@ -146,8 +149,14 @@ async def node(
     code: str = "",
     region: str = "local",
     tls: ssl.SSLContext | None = None,
+    wall: Callable[[], float] = time.time,
+    apart: bool = False,
 ) -> AsyncIterator[Node]:
-    """A node in front of an origin (URL) and, as a POP, of a regional."""
+    """A node in front of an origin (URL) and, as a POP, of a regional.
+
+    `wall` is the real time that its test clock is ahead of. `apart`: each worker has a port of its own, so that a test
+    chooses who is asked; otherwise the kernel does.
+    """
     given = dict(settings or {})
     given.setdefault("log", {"path": "DATA_DIR/access.log", "flush_interval": 0.01})
     parsed = Settings.model_validate(given)
@@ -163,7 +172,11 @@ async def node(
     page = SharedPage(workers)
     page.ready_workers = workers
     sockets = listening("127.0.0.1:0", workers)
-    clocks = Clocks(lambda: time.time() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)
+    if apart:
+        close(sockets)
+        sockets = [listening("127.0.0.1:0")[0] for _ in range(workers)]
+    ports = [each.getsockname()[1] for each in sockets]
+    clocks = Clocks(lambda: wall() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)
     made: list[Worker] = []
     with tempfile.TemporaryDirectory() as directory:
         doors = [listening_unix(Path(directory) / str(number)) for number in range(workers)] if workers > 1 else []
@@ -173,7 +186,7 @@ async def node(
             worker = Worker(place, serving, page, Path(directory), clocks, tls)
             await worker.start(Sockets([sockets[number]], [], doors[number : number + 1]))
             made.append(worker)
-        running = Node(name or mode.value, sockets[0].getsockname()[1], page, made, Path(directory), serving)
+        running = Node(name or mode.value, ports[0], page, made, Path(directory), serving, ports)
         try:
             yield running
         finally:

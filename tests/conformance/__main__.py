@@ -1,13 +1,17 @@
-"""Plays every case and prints the scoreboard: how many of each kind are satisfied, chapter by chapter."""
+"""Plays every case and prints the scoreboard: how many of each kind are satisfied, chapter by chapter.
+
+    python -m tests.conformance [--through rules|pop|pop2|tiers]
+"""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import sys
 from collections.abc import Callable
 
-from tests.conformance import CHAPTERS
+from tests.conformance import CHAPTERS, pure, sockets
 from tests.conformance.case import Case
-from tests.conformance.pure import play
 
 KINDS = ("required", "optimal", "check")
 
@@ -28,7 +32,18 @@ def scoreboard(runner: Callable[[Case], list[str]]) -> tuple[list[str], int]:
     return lines, len(failures)
 
 
+def runner_through(name: str) -> Callable[[Case], list[str]]:
+    """What plays a case: the rules alone, or nodes over sockets, one set of nodes a case."""
+    if name == "rules":
+        return pure.play
+    arrangement = sockets.Arrangement(name)
+    return lambda case: asyncio.run(sockets.play(case, arrangement))
+
+
 if __name__ == "__main__":
-    printed, failed = scoreboard(play)
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance")
+    choices = ["rules", *(each.value for each in sockets.Arrangement)]
+    parser.add_argument("--through", choices=choices, default="rules")
+    printed, failed = scoreboard(runner_through(parser.parse_args().through))
     sys.stdout.write("\n".join(printed) + "\n")
     sys.exit(1 if failed else 0)
