@@ -113,7 +113,7 @@ Examples:
   edgeproxy serve --listen 127.0.0.1:8080 --origin http://127.0.0.1:3000
   edgeproxy serve --mode regional --listen 127.0.0.1:8090 --origin http://127.0.0.1:3000
   edgeproxy serve --mode pop --listen 127.0.0.1:8080 --upstream http://127.0.0.1:8090
-  edgeproxy serve --config configs/compose.toml --node pop-paris
+  edgeproxy serve --config configs/compose.toml --node frankfurt
 """
 )
 @click.option("--mode", type=click.Choice(["pop", "regional"]), help="Which tier this node is.  [default: pop]")

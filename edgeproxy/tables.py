@@ -50,7 +50,7 @@ def started(endpoints: Mapping[str, Any], data_dir: Path) -> None:  # Any: endpo
     if pops and endpoints["distributions"]:
         domain = endpoints["distributions"][0]["domain"]
         _, port = split_address(pops[0]["url"].removeprefix("http://"))
-        console.print(f"\nTry:  curl -i http://{domain}:{port}/      (twice: Miss, then Hit)")
+        console.print(f"\nTry:  curl -i http://{domain}:{port}/      (more than once; X-Cache tells what happened)")
         console.print("Stop: Ctrl-C")
     sys.stdout.flush()
 
