@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeproxy.message import Answer, Client, Incoming, Peer
+from edgeproxy.headers import Headers
+from edgeproxy.message import Answer, Client, Incoming, Peer, ResponseHead
 from edgeproxy.telemetry.counters import Counter
 from tests.authority import Authority
-from tests.front import Front, answer, answered, echo, exchange, say_target
+from tests.front import Front, Stalled, answer, answered, echo, exchange, say_target
 from tests.scripted import PATIENCE, Viewer, until
 
 BOTH_LOOPS = True
@@ -193,6 +194,17 @@ async def test_at_the_deadline_what_still_runs_is_cut() -> None:
         await front.listener.drain(0.05)
         assert await viewer.closed()
         assert not front.listener.connections
+
+
+async def test_an_answer_cut_at_the_deadline_is_not_the_viewers_fault() -> None:
+    async def handle(incoming: Incoming) -> Answer:
+        return Answer(ResponseHead(200, Headers()), Stalled([b"begun"]))
+
+    async with Front(handle) as front, await front.viewer() as viewer:
+        await viewer.send(GET)
+        await viewer.read_head()
+        await front.listener.drain(0.05)
+        assert [(delivery.complete, delivery.sender_left) for delivery in front.deliveries] == [(False, False)]
 
 
 async def test_closing_ends_handshakes_too(authority: Authority) -> None:

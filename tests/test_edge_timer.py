@@ -100,5 +100,6 @@ def test_closed_it_leaves_nothing_in_the_loop() -> None:
     timer.arm(5)
     timer.close()
     assert not clock.pending()
+    timer.arm(5)
     clock.advance(10)
     assert not fired

@@ -141,9 +141,14 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The viewer sends no more: it has half-closed and waits for its answer, or it is gone.
 
-        The two look the same, so an answer that has not begun is given up after `half_closed_timeout`.
+        The two look the same, so an answer that has not begun is given up after `half_closed_timeout`. Where nobody
+        half-closes (door.half_close) it is gone, and what was done for it stops at once.
         """
         self._half_closed = True
+        if not self._door.half_close and self._inbox is None and self._exchange is not None:
+            self._exchange.left = True
+            self.abort()
+            return False
         if self._inbox is not None:
             self._inbox.finish()
         elif self._reading is Reading.BODY:
@@ -171,8 +176,6 @@ class Connection(asyncio.Protocol):
         if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
             self._door.counters.add(Counter.TLS_FAILED)
-        if self._exchange is not None:
-            self._exchange.left = self._exchange.left or not self._closed_here
         if self._task is not None:
             self._task.cancel()
         if not self._running:
@@ -334,7 +337,7 @@ class Connection(asyncio.Protocol):
 
     def half_close(self) -> bool:
         """As exchange.Line."""
-        if not self._transport.can_write_eof():
+        if self._lost or not self._transport.can_write_eof():
             return False
         self._transport.write_eof()
         return True
@@ -406,6 +409,8 @@ class Connection(asyncio.Protocol):
         An answer that is delimited by the close would look whole if the close were orderly.
         """
         self._closed_here = True
+        if self._exchange is not None:
+            self._exchange.aborted = True
         peer: socket.socket | None = self._transport.get_extra_info("socket")
         if peer is not None and not self._transport.is_closing():
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

@@ -130,6 +130,11 @@ class Outlet:
         """Whoever has more to write should wait for `ready`."""
         return self._paused
 
+    @property
+    def lost(self) -> bool:
+        """The connection is going or gone: what is written goes nowhere."""
+        return self._transport.is_closing()
+
     async def ready(self) -> None:
         """Return when the transport can take more. A connection that is lost cancels its task instead."""
         while self._paused:
@@ -150,11 +155,13 @@ class Outlet:
 
     def write_head(self, head: bytes) -> None:
         """Write a final head that nothing follows soon."""
-        self.head_at = self._monotonic()
-        self.write(head)
+        self._held = head
+        self.finish()
 
     def write(self, *parts: bytes) -> None:
         """Give bytes to the transport, in one piece where that is cheap."""
+        if self._transport.is_closing():
+            return
         if self._held:
             parts = (self._take_head(), *parts)
         size = sum(map(len, parts))
@@ -188,7 +195,7 @@ class Outlet:
 
 
 async def send_body(body: Body, framing: Framing, outlet: Outlet) -> None:
-    """Send a body to its end. Raises BodyAborted when that is not the end its framing promises."""
+    """Send a body to its end. Raises BodyAborted when that is not the end its framing promises, or nobody is there."""
     left = body.length if framing is Framing.LENGTH else None
     while block := await body.read():
         if framing is Framing.CHUNKED:
@@ -201,6 +208,8 @@ async def send_body(body: Body, framing: Framing, outlet: Outlet) -> None:
             outlet.write(block)
         if outlet.paused:
             await outlet.ready()
+        if outlet.lost:
+            raise BodyAborted("The viewer left.")
     if left:
         raise BodyAborted("A body was shorter than its length.")
     if framing is Framing.CHUNKED:

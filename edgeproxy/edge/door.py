@@ -28,9 +28,11 @@ class Door:
     too_large_status: int = 431
     """What a head over its limit is answered with; 494 in cloudfront rules."""
     peer: Peer = Peer.VIEWER
-    """Who connects here. Workers of this node are not capped."""
+    """Who connects here. Workers of this node are not capped, and not counted as viewers' connections."""
     trusted: Callable[[str], bool] = lambda address: False
     """Addresses that bring the requests of many clients, such as load balancers: not capped by themselves."""
+    half_close: bool = True
+    """Whoever ends its sending may still wait for its answer. Tiers and workers never do, but for a tunnel's sake."""
     limits: Limits = field(init=False)
     admitted: Admission = field(init=False)
 

@@ -55,13 +55,13 @@ class Ending(Enum):
 class Exchange:
     """A request, its body as it comes in, and its answer as it goes out.
 
-    `refused` stands for a request that could not be read. `last` and `left` are set by the connection: no request
-    follows this one; and if the answer is not complete, the viewer is why.
+    A ViewerError stands for a request that could not be read. The connection sets `last`: no request follows this
+    one; `aborted`: the connection was dropped by us; and `left`: because of the viewer.
     """
 
     __slots__ = (
         "_answering", "_door", "_incoming", "_line", "_mark", "_outlet", "_over", "_refused", "_request", "_tunnel_in",
-        "body", "last", "left",
+        "aborted", "body", "last", "left",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,7 @@ class Exchange:
         self._request = _UNREAD if isinstance(request, ViewerError) else request
         self.body = self._make_body()
         self.last = False
+        self.aborted = False
         self.left = False
         self._answering = False
         self._over = False
@@ -147,7 +148,7 @@ class Exchange:
             else:
                 self._outlet.hold_head(head, block_is_there=isinstance(answer.body, BytesBody))
                 await send_body(answer.body, framing, self._outlet)
-            complete = True
+            complete = not self._outlet.lost
         except EdgeError:
             self._outlet.finish()
             return Ending.RESET if framing is Framing.CLOSE else Ending.CUT
@@ -200,6 +201,7 @@ class Exchange:
         answer.body.close()
         if answer.tunnel is not None:
             answer.tunnel.close()
+        left = self.left or (self._outlet.lost and not self.aborted)
         bytes_in = self._incoming.head_bytes
         broken = False
         if self.body is not None:
@@ -214,7 +216,7 @@ class Exchange:
                 first_byte_at=self._outlet.head_at,
                 ended_at=self._door.monotonic(),
                 complete=complete,
-                sender_left=not complete and (self.left or broken),
+                sender_left=not complete and (left or broken),
             )
         )
 

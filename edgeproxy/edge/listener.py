@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from edgeproxy.edge.connection import Connection
 from edgeproxy.edge.door import Door
+from edgeproxy.message import Peer
 from edgeproxy.telemetry.counters import Counter
 
 ACCEPT_BATCH = 64
@@ -108,10 +109,6 @@ class Listener:
         for _ in range(ACCEPT_BATCH):
             try:
                 accepted, name = listening.accept()
-                accepted.setblocking(False)
-                if accepted.family != socket.AF_UNIX:
-                    # asyncio does this by itself only for sockets made with an explicit protocol number.
-                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
@@ -119,6 +116,12 @@ class Listener:
                 self._pause_accepting()
                 self._retry = self._loop.call_later(OUT_OF_SOCKETS_SECONDS, self._start_accepting)
                 return
+            accepted.setblocking(False)
+            if accepted.family != socket.AF_UNIX:
+                # asyncio does this by itself only for sockets made with an explicit protocol number. A viewer that
+                # has left already makes it fail on some systems.
+                with contextlib.suppress(OSError):
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._admit(accepted, *_address_of(name))
 
     def _admit(self, accepted: socket.socket, address: str, port: int) -> None:
@@ -128,8 +131,9 @@ class Listener:
                 if self._context is None:
                     accepted.send(_TOO_MANY)
             return
-        self._door.counters.add(Counter.CONNECTIONS)
-        self._door.counters.add(Counter.CONNECTIONS_OPEN)
+        if self._door.peer is not Peer.WORKER:
+            self._door.counters.add(Counter.CONNECTIONS)
+            self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
         connection = Connection(self._door, self, address, port)
         task = self._loop.create_task(self._enter(accepted, connection))
@@ -160,7 +164,8 @@ class Listener:
         self._check_empty()
 
     def _left(self, address: str) -> None:
-        self._door.counters.add(Counter.CONNECTIONS_OPEN, -1)
+        if self._door.peer is not Peer.WORKER:
+            self._door.counters.add(Counter.CONNECTIONS_OPEN, -1)
         self._door.admitted.leave(address)
         self._check_empty()
 

@@ -13,7 +13,7 @@ class LazyTimer:
     and goes on waiting. So a busy connection costs the loop one timer every time-out, not two every request.
     """
 
-    __slots__ = ("_deadline", "_expired", "_fires_at", "_handle", "_loop")
+    __slots__ = ("_closed", "_deadline", "_expired", "_fires_at", "_handle", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
         self._loop = loop
@@ -21,9 +21,12 @@ class LazyTimer:
         self._deadline: float | None = None
         self._fires_at = 0.0
         self._handle: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def arm(self, seconds: float) -> None:
         """Call `expired` once, this long from now; replaces what was set before."""
+        if self._closed:
+            return
         self._deadline = deadline = self._loop.time() + seconds
         if self._handle is None:
             self._schedule(deadline)
@@ -36,7 +39,8 @@ class LazyTimer:
         self._deadline = None
 
     def close(self) -> None:
-        """Give the loop's timer back at once."""
+        """Give the loop's timer back at once, and take no other."""
+        self._closed = True
         self._deadline = None
         if self._handle is not None:
             self._handle.cancel()
