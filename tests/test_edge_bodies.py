@@ -48,7 +48,7 @@ GOOD = {
     "line ends in data": (b"4\r\n\r\n\r\n\r\n0\r\n\r\n", b"\r\n\r\n", []),
     "trailers": (b"1\r\nx\r\n0\r\nX-Sum: 1 \r\nX-More:2\r\n\r\n", b"x", [(b"X-Sum", b"1"), (b"X-More", b"2")]),
     "forbidden trailers": (
-        b"0\r\nContent-Length: 5\r\nTRANSFER-ENCODING: chunked\r\nHost: b\r\nX-A: b\r\n\r\n",
+        b"0\r\nContent-Length: 5\r\nTRANSFER-ENCODING: chunked\r\nEdgeProxy-Tier: k\r\nX-A: b\r\n\r\n",
         b"",
         [(b"X-A", b"b")],
     ),

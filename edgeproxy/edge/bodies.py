@@ -12,7 +12,7 @@ from typing import Protocol
 
 from edgeproxy.edge.http1 import NEVER_IN_HEAD, Limits, parse_fields
 from edgeproxy.errors import Detail, ViewerError
-from edgeproxy.headers import HOP_BY_HOP, PROTECTED, Headers
+from edgeproxy.headers import HOP_BY_HOP, PROTECTED, Headers, without_internal
 
 # A trailer may not change how the message is framed, routed, authorised or read (RFC 9110 section 6.5.1).
 NOT_IN_TRAILERS = HOP_BY_HOP | PROTECTED | {b"expect", b"proxy-authorization", b"range", b"max-forwards"}
@@ -164,7 +164,7 @@ class ChunkedDecoder:
                 raise _malformed("The trailer section")
             return len(data)
         fields = parse_fields(bytes(section[2 : end + 4]), 0, self._limits.fields_max)
-        self.trailers = Headers(field for field in fields if field[0].lower() not in NOT_IN_TRAILERS)
+        self.trailers = without_internal(Headers(field for field in fields if field[0].lower() not in NOT_IN_TRAILERS))
         at += end + 4 - before
         self.rest = data[at:]
         self.done = True
