@@ -212,7 +212,9 @@ async def test_the_bound_on_the_whole_exchange_counts_repetitions_too() -> None:
         started = asyncio.get_running_loop().time()
         with pytest.raises(OriginTimeout):
             await asker.ask()
-        assert (origin.requests, asyncio.get_running_loop().time() - started < 10 * BRIEF) == (2, True)
+        # A hundred repetitions would take ten seconds; on a busy machine even the second may come too late to be sent.
+        assert 1 <= origin.requests <= 2
+        assert asyncio.get_running_loop().time() - started < 100 * BRIEF
 
 
 # What is counted and told
