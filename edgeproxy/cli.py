@@ -176,13 +176,52 @@ def serve(
     sys.exit(roles.serve(options, lambda entry: roles.say(roles.started_text(entry))))
 
 
-@main.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Settings file.")
-def resolver(config: Path) -> None:
-    """Run the DNS resolver that sends each client to its POP."""
+@main.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  edgeproxy resolver --config configs/compose.toml
+  edgeproxy resolver explain 198.51.100.7 demo.edge.localhost
+  edgeproxy resolver explain 198.51.100.7 www.example.test --config configs/compose.toml
+""",
+)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
+@click.pass_context
+def resolver(context: click.Context, config: Path | None) -> None:
+    """Run the DNS resolver that sends each client to its POP, or ask where it sends one."""
+    if context.invoked_subcommand is not None:
+        return
+    if config is None:
+        raise click.UsageError("name a settings file: --config FILE.")
     from edgeproxy import roles
 
-    sys.exit(roles.resolver(config, lambda made: roles.say(f"resolver listens on {', '.join(made['resolver'])}")))
+    sys.exit(
+        roles.resolver(
+            config,
+            lambda made: roles.say(f"resolver listens on {', '.join(made['resolver'])}, admin {made['admin']}"),
+        )
+    )
+
+
+@resolver.command(
+    "explain",
+    epilog="""\b
+Asks the running resolver: the one whose admin listener is in FILE, or without FILE the one of `edgeproxy up`. Where
+FILE's does not run, the answer is what the file alone says: nothing is measured, and every POP is taken to be up.
+""",
+)
+@click.argument("ip")
+@click.argument("name")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
+@_data_dir
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def resolver_explain(ip: str, name: str, config: Path | None, data_dir: Path, as_json: bool) -> None:
+    """Print which POP a client at IP is sent to for NAME, and the numbers behind it."""
+    from edgeproxy import roles
+    from edgeproxy.dns.explain import text
+
+    said = roles.explain(ip, name, config, None if config is not None else _endpoint("resolver_admin", data_dir))
+    click.echo(json.dumps(said, indent=2) if as_json else text(said))
 
 
 @main.command()
@@ -228,7 +267,7 @@ def check(file: Path | None, reference: bool) -> None:
     from edgeproxy import configuration
 
     if reference:
-        click.echo(configuration.reference_text())
+        click.echo(configuration.reference_text(), nl=False)
         return
     if file is None:
         raise click.UsageError("name a file, or ask for --reference.")
@@ -260,6 +299,37 @@ def status(control_url: str | None, data_dir: Path, as_json: bool) -> None:
     sys.exit(OK if all(node.get("ready") for node in nodes) else FAILED)
 
 
+@main.command(
+    epilog="""\b
+Exit code: 0 when the POP has been told, 1 when it could not be, or there is none of this name; 2 when no CDN was found.
+"""
+)
+@click.argument("pop")
+@_control
+@_data_dir
+def drain(pop: str, control_url: str | None, data_dir: Path) -> None:
+    """Have no more viewers sent to POP; the resolver follows with its next check. Those that come are still served."""
+    _order(pop, "drain", control_url, data_dir)
+
+
+@main.command()
+@click.argument("pop")
+@_control
+@_data_dir
+def undrain(pop: str, control_url: str | None, data_dir: Path) -> None:
+    """Have viewers sent to POP again. Exit codes are those of `drain`."""
+    _order(pop, "undrain", control_url, data_dir)
+
+
+def _order(pop: str, order: str, control_url: str | None, data_dir: Path) -> None:
+    from urllib.parse import quote
+
+    from edgeproxy.control.client import tell
+
+    tell(_control_url(control_url, data_dir), f"/nodes/{quote(pop, safe='')}/{order}")
+    click.echo(f"{pop}: {'drained' if order == 'drain' else 'in service again'}")
+
+
 @main.group()
 def ca() -> None:
     """The local certificate authority."""
@@ -284,15 +354,17 @@ def ca_export(data_dir: Path) -> None:
 
 
 def _control_url(given: str | None, data_dir: Path) -> str:
-    if given is not None:
-        return given.rstrip("/")
+    return given.rstrip("/") if given is not None else _endpoint("control", data_dir)
+
+
+def _endpoint(name: str, data_dir: Path) -> str:
     file = data_dir / "endpoints.json"
     try:
-        return str(json.loads(file.read_text())["control"])
+        return str(json.loads(file.read_text())[name])
     except (OSError, ValueError, KeyError):
         click.echo(
             f"error: no running CDN found: {file} is not there. Start one with `edgeproxy up`, or name it with "
-            "--control URL.",
+            f"{'--config FILE' if name == 'resolver_admin' else '--control URL'}.",
             err=True,
         )
         sys.exit(USAGE)

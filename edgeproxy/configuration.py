@@ -85,7 +85,13 @@ def _completed(document: Document, settings: Settings, tier_key: str | None) -> 
     if upstream.ca_file is not None:
         upstream = upstream.model_copy(update={"ca_file": str(resolved(document, upstream.ca_file).absolute())})
     tier = settings.tier.model_copy(update={"key": tier_key})
-    return settings.model_copy(update={"certificates": certificates, "upstream": upstream, "tier": tier})
+    resolver = settings.resolver
+    if resolver.location_database is not None:
+        path = str(resolved(document, resolver.location_database).absolute())
+        resolver = resolver.model_copy(update={"location_database": path})
+    return settings.model_copy(
+        update={"certificates": certificates, "upstream": upstream, "tier": tier, "resolver": resolver}
+    )
 
 
 def _zone(document: Document) -> str:

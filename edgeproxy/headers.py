@@ -15,7 +15,7 @@ HOP_BY_HOP = frozenset(
 # request means behind our back (security sheet, "hop-by-hop abuse").
 PROTECTED = frozenset(
     {b"host", b"content-length", b"content-type", b"content-encoding", b"content-range", b"cache-control",
-     b"cookie", b"authorization", b"age", b"date", b"via", b"x-forwarded-for"}
+     b"cookie", b"authorization", b"age", b"date", b"via", b"x-forwarded-for", b"cdn-loop"}
 )  # fmt: skip
 
 # Fields that only tiers of one CDN exchange. From anyone else they are dropped on arrival.
@@ -106,6 +106,13 @@ def end_to_end(headers: Headers) -> Headers:
     """The fields without the hop-by-hop ones: the fixed list, and what `Connection` names unless protected."""
     drop = HOP_BY_HOP | (connection_options(headers) - PROTECTED)
     return headers.without(drop)
+
+
+def without_nominated(headers: Headers) -> Headers:
+    """The fields without those that `Connection` names, protected and hop-by-hop ones apart: they end at this hop, so
+    nothing that is decided or remembered here may depend on what they said."""
+    named = connection_options(headers) - PROTECTED - HOP_BY_HOP
+    return headers.without(named) if named else headers
 
 
 def without_internal(headers: Headers) -> Headers:

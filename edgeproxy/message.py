@@ -78,12 +78,19 @@ class Body(Protocol):
         ...
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class BytesBody:
-    """A body that is already in memory, as blocks."""
+    """A body that is already in memory, as blocks. `closed` is called once, when it is closed."""
 
-    __slots__ = ("_blocks", "_length", "trailers")
+    __slots__ = ("_blocks", "_closed", "_length", "trailers")
 
-    def __init__(self, blocks: Iterable[bytes] = (), trailers: Headers = Headers()) -> None:
+    def __init__(
+        self, blocks: Iterable[bytes] = (), trailers: Headers = Headers(), closed: Callable[[], None] = _nothing
+    ) -> None:
+        self._closed = closed
         self._blocks = [block for block in blocks if block]
         self._blocks.reverse()
         self._length = sum(map(len, self._blocks))
@@ -102,6 +109,8 @@ class BytesBody:
 
     def close(self) -> None:
         self._blocks.clear()
+        closed, self._closed = self._closed, _nothing
+        closed()
 
 
 def no_body() -> Body:

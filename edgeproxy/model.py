@@ -188,6 +188,10 @@ class Distribution:
     any_host: bool = False
     """Serve every Host (a plain `serve --origin`)."""
     comment: str = ""
+    price_class: str = "PriceClass_All"
+    """Which POPs may serve it (fact sheet 13)."""
+    ipv6: bool = True
+    """IsIPV6Enabled: the resolver answers with IPv6 addresses too."""
 
 
 @dataclass(frozen=True, slots=True)

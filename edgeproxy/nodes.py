@@ -33,6 +33,10 @@ from edgeproxy.units import split_address
 from edgeproxy.upstream.client import Target
 
 
+ORPHAN_SECONDS = 5.0
+"""What a child whose parent has died may take to end."""
+
+
 def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
     """Run a child's life on uvloop; its exit code."""
     return uvloop.run(main)
@@ -131,7 +135,7 @@ class NodeRun:
             code=node.code or location_code(node.name),
             worker=number,
             owners=self._owners,
-            https_port=self.https[0][0].getsockname()[1] if self.https else None,
+            https_port=self.https[0][number].getsockname()[1] if self.https else None,
             test_clock=self.test_clock,
             knows_origin=self.knows_origin,
         )
@@ -169,7 +173,9 @@ class NodeRun:
         except EdgeError as error:
             channel.send({"error": str(error)})
             return 1
-        admin = Admin(place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began)
+        admin = Admin(
+            place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began, worker.round_trips
+        )
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)
@@ -181,16 +187,23 @@ class NodeRun:
             if order["do"] == "reopen":
                 worker.log.reopen()
             if order["do"] == "reload":
-                fresh = Sources.from_json(order["sources"]).configuration(os.environ)
-                serving = self._serving(fresh)
-                current[0] = serving
-                worker.serve(serving)
-                if certificates is not None:
-                    certificates.configure(load_configured(fresh.settings.certificates))
+                try:
+                    current[0] = self._reload(order, worker, certificates)
+                except EdgeError as error:  # the parent could read it all: a certificate has changed since
+                    channel.send({"error": f"the new configuration is refused, the old one stays: {error}"})
         else:
             await worker.close()  # the parent is gone without a word: nobody would restart or drain us
         await runner.cleanup()
         return 0
+
+    def _reload(self, order: Message, worker: Worker, certificates: Certificates | None) -> Serving:
+        """Serve by the configuration that the parent sent: whole, or raises EdgeError and changes nothing."""
+        fresh = Sources.from_json(order["sources"]).configuration(os.environ)
+        serving = self._serving(fresh)
+        if certificates is not None:
+            certificates.configure(load_configured(fresh.settings.certificates))
+        worker.serve(serving)
+        return serving
 
     def _sockets(self, number: int) -> Sockets:
         return Sockets(
@@ -224,6 +237,8 @@ def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
         if messages is None:
             loop.remove_reader(channel.fileno())
             orders.put_nowait(None)
+            # Nobody is left who would kill a process that cannot end.
+            loop.call_later(ORPHAN_SECONDS, os._exit, 1)
             return
         for message in messages:
             orders.put_nowait(message)

@@ -3,7 +3,7 @@ counter label, `Cache-Status` and `explain`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -69,6 +69,10 @@ class StoredHead:
     parts: tuple[tuple[int, int], ...] | None = None
     """The byte intervals [start, end) that are stored, ascending and apart; None: the whole body. An incomplete
     response has its complete length in Content-Length."""
+
+    def with_headers(self, headers: Headers) -> StoredHead:
+        """The same response with other fields."""
+        return replace(self, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)

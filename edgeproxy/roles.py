@@ -20,14 +20,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeproxy.binding import DirectoryLock, address_of, listening
-from edgeproxy.children import control_child, origin_child, resolver_child
+from edgeproxy.children import control_child, explanation_of_file, origin_child, resolver_child
 from edgeproxy.configuration import Configuration, origin_only
 from edgeproxy.control.api import KnownNode
+from edgeproxy.control.client import ask_for_explanation
 from edgeproxy.edge.authority import Authority, ca_path
 from edgeproxy.edge.node import NextTier
-from edgeproxy.errors import ConfigError, Fault
+from edgeproxy.errors import ConfigError, Fault, OriginUnreachable
 from edgeproxy.model import Rules
 from edgeproxy.nodes import NodeRun
+from edgeproxy.reloading import reloading
 from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Message, Supervisor
@@ -37,8 +39,6 @@ from edgeproxy.upstream.client import Target
 log = logging.getLogger(__name__)
 
 DEFAULTS = Path(__file__).parent / "defaults"
-FIXED_TABLES = ("connections", "upstream", "cache", "fills", "log", "drain", "control")
-"""What a worker has built its parts from: a reload that changes it would only half take effect, so it is refused."""
 Report = Callable[[Mapping[str, Any]], None]  # Any: what endpoints.json holds
 """Called once, when everything answers."""
 
@@ -161,7 +161,7 @@ def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | N
         next_tier=_tier_of_file(configuration, node),
         test_clock=options.test_clock,
     )
-    return run, _reloading([run], sources)
+    return run, reloading([run], sources)
 
 
 def _named(configuration: Configuration, name: str | None) -> Node:
@@ -184,43 +184,6 @@ def _tier_of_file(configuration: Configuration, node: Node) -> NextTier | None:
         host = upstream.addresses[0]
     scheme = "http" if upstream.listen else "https"
     return _tier(upstream.name, f"{scheme}://{join_address(host, port)}", upstream.region)
-
-
-def _reloading(runs: Sequence[NodeRun], sources: Sources) -> Callable[[], Message | None]:
-    """What SIGHUP does: all files again, whole or not at all. Returns what the workers are told."""
-
-    def reload() -> Message | None:
-        fresh = Sources(sources.path, origin=sources.origin, access_log=sources.access_log)
-        try:
-            configuration = fresh.configuration(os.environ)
-            faults = [fault for run in runs for fault in _unchangeable(run, configuration)]
-            if faults:
-                raise ConfigError(faults)
-        except (ConfigError, OSError) as error:
-            log.error("SIGHUP: the new configuration is refused, the old one stays:\n%s", error)
-            return None
-        for run in runs:
-            run.configuration = configuration
-        log.info("SIGHUP: the new configuration is in use")
-        return {"do": "reload", "sources": fresh.to_json()}
-
-    return reload
-
-
-def _unchangeable(run: NodeRun, configuration: Configuration) -> list[Fault]:
-    """What a running node cannot change."""
-    found = [node for node in configuration.settings.nodes if node.name == run.node.name]
-    if not found:
-        return [Fault(configuration.path, "nodes", run.node.name, "a running node cannot be removed; stop it first")]
-    old, new = run.configuration.settings, configuration.settings
-    before = next(node for node in old.nodes if node.name == run.node.name)
-    places = [
-        (f"nodes[{run.node.name}].{name}", getattr(found[0], name))
-        for name in ("mode", "listen", "https", "admin", "workers", "upstream", "region", "code")
-        if getattr(found[0], name) != getattr(before, name)
-    ]
-    places += [(name, getattr(new, name)) for name in FIXED_TABLES if getattr(new, name) != getattr(old, name)]
-    return [Fault(configuration.path, place, str(value), "changed; needs a restart") for place, value in places]
 
 
 def _node_entry(run: NodeRun) -> dict[str, Any]:  # Any: JSON
@@ -263,15 +226,20 @@ def up(options: UpOptions, report: Report) -> int:
     children = [child for run in runs for child in run.children()]
     if own_origin is not None:
         children.append(origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
-    resolver = resolver_child(
-        configuration, _with_addresses({run.node.name: [address_of(group[0]) for group in run.http] for run in runs})
-    )
+    # Asked for here: a child closes the sockets that are not its own.
+    admins = {run.node.name: run.admin_url() for run in runs if run.node.mode == "pop"}
+
+    def admins_of(settings: Settings) -> dict[str, str]:
+        return {node.name: admins[node.name] for node in settings.nodes if node.health and node.name in admins}
+
+    resolver = resolver_child(configuration, _with_addresses(runs), admins_of)
     control_socket = listening(configuration.settings.control.listen)[0]
     known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
     children += [resolver.child, control_child(control_socket, known, options.test_clock)]
     endpoints = {
         "control": f"http://{address_of(control_socket)}",
         "resolver": resolver.addresses[0],
+        "resolver_admin": resolver.admin,
         "origin": sources.origin or "",
         "nodes": [_node_entry(run) for run in runs],
         "distributions": [{"id": each.id, "domain": each.domain} for each in configuration.distributions],
@@ -288,7 +256,7 @@ def up(options: UpOptions, report: Report) -> int:
     supervisor = Supervisor(
         children,
         deadline=configuration.settings.drain.deadline,
-        reload=_reloading(runs, sources),
+        reload=reloading(runs, sources, configuration.settings.resolver),
         all_ready=all_ready,
         draining=lambda: _mark_draining(runs),
     )
@@ -336,11 +304,18 @@ def _is_ours(host: str) -> bool:
     return True
 
 
-def _with_addresses(bound: Mapping[str, Sequence[str]]) -> Callable[[Configuration], Settings]:
-    """The settings with the addresses the nodes really have (HOST:PORT by name): what the resolver answers."""
+def _with_addresses(runs: Sequence[NodeRun]) -> Callable[[Configuration], Settings]:
+    """The settings with the addresses the nodes really have: what the resolver answers."""
+    bound = {
+        run.node.name: {
+            "listen": [address_of(group[0]) for group in run.http],
+            "https": [address_of(group[0]) for group in run.https],
+        }
+        for run in runs
+    }
 
     def settings_of(configuration: Configuration) -> Settings:
-        nodes = [node.model_copy(update={"listen": list(bound[node.name])}) for node in configuration.settings.nodes]
+        nodes = [node.model_copy(update=bound[node.name]) for node in configuration.settings.nodes]
         return configuration.settings.model_copy(update={"nodes": nodes})
 
     return settings_of
@@ -360,24 +335,49 @@ def origin(root: Path, listen: str, report: Report) -> int:
 def resolver(config: Path, report: Report) -> int:
     """Run the resolver of a settings file."""
     sources = Sources(config)
-    made = resolver_child(sources.configuration(os.environ), lambda each: each.settings)
+    configuration = sources.configuration(os.environ)
+    made = resolver_child(configuration, lambda each: each.settings, _pop_admins)
     return Supervisor(
         [made.child],
         deadline=5,
-        reload=_reloading([], sources),
-        all_ready=lambda: report({"resolver": made.addresses}),
+        reload=reloading([], sources, configuration.settings.resolver),
+        all_ready=lambda: report({"resolver": made.addresses, "admin": made.admin}),
     ).run()
+
+
+def explain(ip: str, name: str, config: Path | None, admin: str | None) -> Any:  # Any: JSON
+    """Where a client is sent: by the resolver with this admin listener, else by that of a settings file, or by the file
+    alone. Raises ConfigError for what is no address or no name, OriginError when the resolver has no answer."""
+    if config is not None:
+        configuration = Sources(config).configuration(os.environ)
+        listens = configuration.settings.resolver.admin
+        with contextlib.suppress(OriginUnreachable):
+            if split_address(listens)[1]:
+                return ask_for_explanation(f"http://{listens}", ip, name)
+        return explanation_of_file(configuration, ip, name)
+    assert admin is not None, "the command line sees to it"
+    return ask_for_explanation(admin, ip, name)
+
+
+def _admin_url(node: Node) -> str:
+    """Where others reach a node's admin listener, as far as the settings tell."""
+    host, port = split_address(node.admin)
+    if host in ("0.0.0.0", "::"):
+        listening_on = [split_address(address)[0] for address in (*node.listen, *node.https)]
+        host = next(iter([*node.addresses, *listening_on]), host)
+    return f"http://{join_address(host, port)}"
+
+
+def _pop_admins(settings: Settings) -> dict[str, str]:
+    """Of the POPs whose health can be asked for: a port picked freely is known to nobody else."""
+    nodes = [node for node in settings.nodes if node.mode == "pop" and node.health]
+    return {node.name: _admin_url(node) for node in nodes if split_address(node.admin)[1]}
 
 
 def control(config: Path, test_clock: bool, report: Report) -> int:
     """Run the control plane of a settings file."""
     configuration = Sources(config).configuration(os.environ)
-    nodes = []
-    for node in configuration.settings.nodes:
-        host, port = split_address(node.admin)
-        if node.addresses and host in ("0.0.0.0", "::"):
-            host = node.addresses[0]
-        nodes.append(KnownNode(node.name, node.mode, node.region, f"http://{join_address(host, port)}"))
+    nodes = [KnownNode(node.name, node.mode, node.region, _admin_url(node)) for node in configuration.settings.nodes]
     listener = listening(configuration.settings.control.listen)[0]
     child = control_child(listener, nodes, test_clock)
     return Supervisor(

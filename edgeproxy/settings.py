@@ -65,12 +65,17 @@ class Connections(Table):
         600, "An upgraded connection without a byte in either direction.", low=0.1, high=86400, unit="s"
     )
     certificates_max: int = setting(256, "Minted certificates kept ready, per worker.", low=1, high=65_536)
+    rtt_networks_max: int = setting(
+        4096, "Client networks whose round-trip times are kept for the resolver; 0 for none.", low=0, high=1_000_000
+    )
 
 
 class Upstream(Table):
     """Connections to the next hop, per worker and upstream."""
 
-    connections_max: int = setting(256, "Most connections to one upstream.", low=1, high=65_536)
+    connections_max: int = setting(
+        4096, "Most connections to one upstream; more than one client may hold up.", low=1, high=65_536
+    )
     idle_max: int = setting(64, "Most of them kept open and idle.", low=0, high=65_536)
     queue_max: int = setting(1024, "Most requests waiting for a connection; more get 503.", low=0, high=1_000_000)
     queue_timeout: Seconds = setting(10, "Longest wait for a connection.", low=0.01, high=600, unit="s")
@@ -97,6 +102,9 @@ class Cache(Table):
     memory: Size = setting(256 * MiB, "Bodies and heads kept in memory, per worker.", low=MiB, high=1024 * GiB)
     object_max: Size = setting(32 * MiB, "Largest body stored.", low=KiB, high=64 * GiB, unit="bytes")
     variants_max: int = setting(64, "Most variants kept side by side under one key.", low=1, high=10_000)
+    no_vary_search: bool = setting(
+        False, "Use a stored response also for queries that its No-Vary-Search calls the same."
+    )
     stale_keep: Seconds = setting(
         86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
     )
@@ -144,6 +152,7 @@ class Tier(Table):
         "origin", "When the next tier cannot be reached: go straight to the origin, or answer 502/504."
     )
     cache_status: bool = setting(True, "Add this tier's member to Cache-Status (RFC 9211).")
+    cache_status_key: bool = setting(False, "Tell the cache key in it.")
 
 
 class Trust(Table):
@@ -153,10 +162,50 @@ class Trust(Table):
 
 
 class Network(Table):
-    """Clients of one network and the POP that is best for them."""
+    """Clients of one network: which POPs are best for them, or where they are, or both."""
 
     network: str = setting(..., "CIDR, such as 203.0.113.0/24.")
+    pops: list[str] = setting([], "Names of nodes, best first; none: the nearest ones.")
+    latitude: float | None = setting(None, "Where its clients are.", low=-90, high=90, unit="degrees north")
+    longitude: float | None = setting(None, "Where its clients are.", low=-180, high=180, unit="degrees east")
+    country: str = setting("", "Their country, as ISO 3166-1 alpha-2, such as DE.")
+
+
+class Country(Table):
+    """Clients of one country and the POPs that are best for them."""
+
+    country: str = setting(..., "ISO 3166-1 alpha-2, such as DE.")
     pops: list[str] = setting(..., "Names of nodes, best first.")
+
+
+class Text(Table):
+    """A TXT record."""
+
+    name: str = setting(..., "In one of the zones.")
+    text: str = setting(..., "What it says; longer than 255 bytes is cut into several strings.")
+
+
+class Health(Table):
+    """How the resolver finds out which POPs are well."""
+
+    interval: Seconds = setting(5, "Between two checks of a POP.", low=0.05, high=3600, unit="s")
+    jitter: float = setting(0.1, "By how large a share of the interval a check may come early.", low=0, high=0.9)
+    timeout: Seconds = setting(2, "A check that takes longer has failed.", low=0.01, high=60, unit="s")
+    fall: int = setting(2, "Failed checks in a row that take a POP out of the answers.", low=1, high=100)
+    rise: int = setting(2, "Good checks in a row that bring it back.", low=1, high=100)
+
+
+class Latency(Table):
+    """What the resolver learns from the round-trip times that POPs measure."""
+
+    enabled: bool = setting(True, "Let measured times overrule distance.")
+    prefixes_max: int = setting(20_000, "Client networks (/24, /48) remembered.", low=16, high=1_000_000)
+    half_life: Seconds = setting(1800, "After this, a sample counts half.", low=1, high=604_800, unit="s")
+    samples_min: float = setting(5, "Samples, counted so, that a time needs to be believed.", low=1, high=1000)
+    explore_share: float = setting(
+        0.05, "Of the networks where another POP may be nearer, how many are sent there at a time.", low=0, high=1
+    )
+    explore_time: Seconds = setting(20, "For how long, and the TTL of such answers.", low=1, high=3600, unit="s")
 
 
 class Resolver(Table):
@@ -173,7 +222,32 @@ class Resolver(Table):
     hostmaster: str | None = setting(None, "Mail name for SOA; default hostmaster.ZONE.")
     zones: list[str] = setting([], "Further zones answered for, such as that of an alias.")
     networks: list[Network] = setting([], "Which POP for which clients; the longest prefix wins.")
+    countries: list[Country] = setting([], "Which POP for which country, where no network decides.")
+    location_database: str | None = setting(
+        None, "Where client networks are: a MaxMind-format file, relative to the settings file."
+    )
     default: list[str] = setting([], "POPs for everybody else, best first; default: all in the order of the file.")
+    aliases: Literal["cname", "address"] = setting(
+        "cname", "Answer an alias with a CNAME and what that leads to, or (as always at the top of a zone) directly."
+    )
+    https_records: bool = setting(True, "Answer HTTPS (type 65) for POPs that speak it; browsers then prefer HTTPS.")
+    texts: list[Text] = setting([], "TXT records, such as those that prove whose a domain is.")
+    admin: Address = setting("127.0.0.1:0", "Its own health, metrics and explanations.")
+    health: Health = Health()
+    latency: Latency = Latency()
+    memo_max: int = setting(100_000, "Answers kept ready by the bytes of their question.", low=0, high=1_000_000)
+    rate_limit: int = setting(
+        200, "Like UDP answers a second to one network (/24, /56); 0 for no limit.", low=0, high=10_000_000
+    )
+    rate_limit_exempt: list[str] = setting(["127.0.0.0/8", "::1/128"], "Networks that are never limited.")
+    amplification_max: int = setting(
+        10, "A UDP answer is at most this many times as long as its query, unless a cookie vouches.", low=2, high=100
+    )
+    cookie_secret: str | None = setting(
+        None, "32 hex digits shared by resolvers that answer for each other (RFC 9018); default: made at start."
+    )
+    query_log: str = setting("off", 'A file, "-" for standard output, or "off": a sample of queries as JSON lines.')
+    query_log_share: float = setting(0.01, "How large the sample is.", low=0, high=1)
     tcp_connections_max: int = setting(1000, "Most TCP connections at once.", low=1, high=100_000)
     tcp_connections_per_client_max: int = setting(100, "Most of them from one address.", low=1, high=100_000)
     tcp_idle_timeout: Seconds = setting(10, "An idle TCP connection is closed after this.", low=0.1, high=600)
@@ -198,6 +272,13 @@ class Node(Table):
     upstream: str | None = setting(None, "Name of the regional asked on a miss; none: the origin.")
     addresses: list[str] = setting([], "What the resolver answers for it; default: the hosts it listens on.")
     workers: int | None = setting(None, "Worker processes; default: one per processor.", low=1, high=256)
+    latitude: float | None = setting(None, "Where it stands, for the resolver.", low=-90, high=90, unit="degrees north")
+    longitude: float | None = setting(None, "Likewise.", low=-180, high=180, unit="degrees east")
+    health: bool = setting(True, "Let the resolver ask its admin listener whether it is ready.")
+    load_max: int | None = setting(
+        None, "Viewer connections from which on the resolver prefers other POPs.", low=1, high=10_000_000
+    )
+
 
 
 class DistributionFile(Table):

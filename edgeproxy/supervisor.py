@@ -32,6 +32,10 @@ Message = Mapping[str, Any]  # Any: a JSON object, checked where it is read
 RESTART_PAUSES = (0.0, 0.2, 1.0, 5.0)
 """Seconds before a child that died is started again, by its deaths within STEADY seconds; the last one repeats."""
 STEADY = 10.0
+SEND_PATIENCE = 5.0
+"""Seconds a message to another process may take; its socket's buffer holds many."""
+FORK_PAUSE = 1.0
+"""Seconds until the next try when the system has no room for another process."""
 KILL_MARGIN = 5.0
 """Seconds a child has after its drain deadline before it is killed."""
 
@@ -48,10 +52,17 @@ class Channel:
         return self.end.fileno()
 
     def send(self, message: Message) -> None:
-        """Send a message; one to a process that is gone is dropped."""
-        self.end.setblocking(True)
-        with contextlib.suppress(OSError):
+        """Send a message; one to a process that is gone is dropped.
+
+        To one that takes nothing for SEND_PATIENCE the channel is cut, which both ends see: half a message is worse
+        than none, and the parent must not hang with a child that does.
+        """
+        self.end.settimeout(SEND_PATIENCE)
+        try:
             self.end.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.end.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             self.end.setblocking(False)
 
@@ -113,7 +124,6 @@ class Supervisor:
         self._failed = False
         self._killed = False
         self._selector = selectors.DefaultSelector()
-        self._signals: set[int] = set()
 
     def run(self) -> int:
         """Start everything; returns the exit code when all have ended: 0 after a drain, 1 when a start failed."""
@@ -163,10 +173,20 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         child.started()
-        ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            ours, theirs = socket.socketpair()
+            try:
+                pid = os.fork()
+            except OSError:
+                ours.close()
+                theirs.close()
+                raise
+        except OSError as error:  # out of processes, memory or descriptors: those who run go on
+            log.error("%s cannot be started now: %s", child.name, error)
+            child.start_at = time.monotonic() + FORK_PAUSE
+            return
         if pid == 0:
             ours.close()
             self._become(child, theirs)

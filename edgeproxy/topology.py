@@ -25,6 +25,7 @@ KEY_SHORT = 16
 """A tier key with fewer characters can be guessed."""
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _CODE = re.compile(r"[A-Za-z0-9-]{0,20}")
 
 
@@ -132,6 +133,8 @@ def _node_faults(document: Document) -> Iterator[Fault]:
             if not _NODE_NAME.fullmatch(name):
                 yield document.fault((*where, "name"), "expected up to 63 letters, digits and inner . _ -")
             seen.add(name)
+        if isinstance(item, dict):
+            yield from _place_faults(document, where, {**item, "country": None})
         node = sound(Node, document, where)
         if node is not None:
             yield from _one_node_faults(document, where, node, modes)
@@ -188,6 +191,9 @@ def _listeners(document: Document) -> Iterator[tuple[Location, str]]:
         if document.at(("resolver", "listen")) is None:
             yield from ((("resolver", "listen"), address) for address in Resolver().listen)
         yield from _texts(document, "resolver", "listen")
+        admin = document.at(("resolver", "admin"))
+        if isinstance(admin, str):
+            yield ("resolver", "admin"), admin
         control = document.at(("control", "listen"))
         yield ("control", "listen"), control if isinstance(control, str) else Control().listen
 
@@ -203,8 +209,11 @@ def _resolver_faults(document: Document) -> Iterator[Fault]:
         where: Location = ("resolver", "networks", index)
         network = item.get("network") if isinstance(item, dict) else None
         named += _texts(document, *where, "pops")
-        if not isinstance(network, str):
+        if not isinstance(network, str) or not isinstance(item, dict):
             continue
+        if not item.get("pops") and item.get("latitude") is None and not item.get("country"):
+            yield document.fault(where, "expected pops, or where its clients are, or both")
+        yield from _place_faults(document, where, item)
         if not _is_network(network):
             yield document.fault((*where, "network"), "expected a network, such as 203.0.113.0/24")
             continue
@@ -212,6 +221,10 @@ def _resolver_faults(document: Document) -> Iterator[Fault]:
         if parsed in networks:
             yield document.fault((*where, "network"), f"{document.place(networks[parsed])} has the same network")
         networks.setdefault(parsed, where)
+    for index in range(len(_list(document, "resolver", "countries"))):
+        named += _texts(document, "resolver", "countries", index, "pops")
+    yield from _country_faults(document)
+    yield from _answer_faults(document)
     pops = [name for name, mode in modes.items() if mode == "pop"]
     listed = 0
     for where, name in named:
@@ -224,6 +237,42 @@ def _resolver_faults(document: Document) -> Iterator[Fault]:
     for where, address in _texts(document, "resolver", "addresses"):
         if not _is_address(address):
             yield document.fault(where, "expected an IPv4 or IPv6 address")
+
+
+def _place_faults(document: Document, where: Location, item: Mapping[str, object]) -> Iterator[Fault]:
+    """What is wrong with where a node or a network is said to be."""
+    if (item.get("latitude") is None) is not (item.get("longitude") is None):
+        yield document.fault(where, "expected latitude and longitude, or neither")
+    country = item.get("country")
+    if isinstance(country, str) and country and not _COUNTRY.fullmatch(country):
+        yield document.fault((*where, "country"), "expected two capital letters, such as DE")
+
+
+def _country_faults(document: Document) -> Iterator[Fault]:
+    seen: dict[str, Location] = {}
+    for index, item in enumerate(_list(document, "resolver", "countries")):
+        country = item.get("country") if isinstance(item, dict) else None
+        if not isinstance(country, str) or not isinstance(item, dict):
+            continue
+        where: Location = ("resolver", "countries", index)
+        yield from _place_faults(document, where, item)
+        if item.get("pops") == []:
+            yield document.fault((*where, "pops"), "expected the name of a POP")
+        if country in seen:
+            yield document.fault((*where, "country"), f"{document.place(seen[country])} has the same country")
+        seen.setdefault(country, where)
+
+
+def _answer_faults(document: Document) -> Iterator[Fault]:
+    for where, network in _texts(document, "resolver", "rate_limit_exempt"):
+        if not _is_network(network):
+            yield document.fault(where, "expected a network, such as 10.0.0.0/8")
+    secret = document.at(("resolver", "cookie_secret"))
+    if isinstance(secret, str) and not re.fullmatch(r"[0-9A-Fa-f]{32}", secret):
+        yield document.fault(("resolver", "cookie_secret"), "expected 32 hexadecimal digits")
+    database = document.at(("resolver", "location_database"))
+    if isinstance(database, str) and not _readable(resolved(document, database)):
+        yield document.fault(("resolver", "location_database"), "expected a file to read")
 
 
 def _network_faults(document: Document) -> Iterator[Fault]:

@@ -149,7 +149,6 @@ def test_a_configuration_that_is_wholly_honoured_has_no_notes() -> None:
 
 NOTED: list[tuple[dict[str, Any], str]] = [
     ({"HttpVersion": "http2"}, "HttpVersion"),
-    ({"PriceClass": "PriceClass_100"}, "PriceClass"),
     ({"Logging": {"Enabled": True, "Bucket": "b"}}, "Logging"),
     ({"WebACLId": "acl"}, "WebACLId"),
     (

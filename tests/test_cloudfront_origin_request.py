@@ -312,6 +312,13 @@ def test_rfc9110_7_6_1_end_to_end_fields_pass_as_they_came_and_hop_by_hop_ones_d
     assert made.target == b"/a?x=1"
 
 
+@pytest.mark.parametrize("name", [b"X-Forwarded-Host", b"X-Original-URL", b"X-Rewrite-URL", b"X-HTTP-Method-Override"])
+def test_what_makes_one_request_of_another_does_not_reach_a_cacheable_one(name: bytes) -> None:
+    for method in ("GET", "HEAD"):
+        assert name.lower() not in asked(head((name, b"x"), method=method), PLAIN, rules=Rules.RFC9111).headers
+    assert name.lower() in asked(head((name, b"x"), method="POST"), PLAIN, rules=Rules.RFC9111).headers
+
+
 def test_rfc9110_7_6_3_via_is_appended() -> None:
     made = asked(head((b"Via", b"1.0 a"), (b"Via", b"1.1 b")), PLAIN, rules=Rules.RFC9111)
     assert value(made, b"via") == b"1.0 a, 1.1 b, 1.1 me"

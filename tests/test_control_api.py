@@ -13,6 +13,7 @@ from edgeproxy.control.api import Control, KnownNode, new_session
 from edgeproxy.edge.admin import Admin, serve_admin
 from edgeproxy.edge.node import Place
 from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.model import Mode
 from tests.commands import fetch
 
@@ -26,7 +27,10 @@ async def a_node(*, test_clock: bool) -> AsyncIterator[tuple[KnownNode, SharedPa
     place = Place("one", Mode.POP, "local", "ONE", test_clock=test_clock)
     listener = listening("127.0.0.1:0")[0]
     url = f"http://{address_of(listener)}"
-    runner = await serve_admin(Admin(place, page, 1, lambda: 1000 + page.clock_offset, lambda: 5.0), listener)
+    round_trips = RoundTrips(100)
+    round_trips.add("192.0.2.7", 12_000)
+    admin = Admin(place, page, 1, lambda: 1000 + page.clock_offset, lambda: 5.0, round_trips)
+    runner = await serve_admin(admin, listener)
     try:
         yield KnownNode("one", "pop", "local", url), page
     finally:
@@ -89,3 +93,26 @@ async def test_without_the_test_clock_nothing_moves() -> None:
     async with a_node(test_clock=True) as (known, page), control(known, test_clock=False) as (url, _):
         assert (await fetch(url + "/clock", b'{"advance": 60}'))[0] == 409
         assert page.clock_offset == 0
+
+
+async def test_a_pop_is_drained_and_undrained_by_its_name() -> None:
+    async with a_node(test_clock=False) as (known, page), control(known) as (url, _):
+        assert await fetch(url + "/nodes/one/drain", b"") == (200, b'{"name": "one", "drained": true}')
+        assert page.drained
+        assert await fetch(known.admin + "/readyz") == (503, b"drained by the operator\n")
+        assert await fetch(url + "/nodes/one/undrain", b"") == (200, b'{"name": "one", "drained": false}')
+        assert await fetch(known.admin + "/readyz") == (200, b"ready\n")
+
+
+async def test_an_order_that_reaches_nobody_says_so() -> None:
+    async with (
+        a_node(test_clock=False) as (known, page),
+        control(known, KnownNode("two", "pop", "x", GONE), KnownNode("high", "regional", "x", GONE)) as (url, _),
+    ):
+        status, answer = await fetch(url + "/nodes/three/drain", b"")
+        assert (status, json.loads(answer)["error"]) == (404, "There is no POP 'three'; there are: one, two.")
+        assert (await fetch(url + "/nodes/high/drain", b""))[0] == 404
+        status, answer = await fetch(url + "/nodes/two/drain", b"")
+        assert status == 502
+        assert json.loads(answer)["error"].startswith("two did not take the order")
+        assert not page.drained

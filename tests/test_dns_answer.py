@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import dns.edns
 import dns.flags
 import dns.message
 import dns.name
+import dns.rcode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproxy.dns.answer import UDP_SIZE, answer, servfail
+from edgeproxy.dns.answer import UDP_SIZE, Conditions, answer, refusal, servfail, truncation
 from edgeproxy.dns.policy import Reason
-from edgeproxy.dns.query import Rcode
+from edgeproxy.dns.query import Rcode, read
 from edgeproxy.dns.zone import Zone
 from edgeproxy.model import Distribution, Rules
 from edgeproxy.settings import Settings
@@ -38,6 +40,7 @@ NETWORKS = [
 ]
 RESOLVER = {
     "zones": ["example.test"],
+    "aliases": "address",
     "networks": NETWORKS,
     "default": ["fra", "iad", "nrt"],
     "nameservers": ["ns1.cdn.test", "ns.elsewhere.test"],
@@ -76,7 +79,7 @@ def ask(
     """The answer to one question, read strictly; `subnet` as 10.0.0.0/8."""
     options: list[dns.edns.Option] = [dns.edns.ECSOption.from_text(subnet)] if subnet else []
     query = dns.message.make_query(name, kind, klass, use_edns=bool(options), options=options)
-    reply = answer(ZONE, query.to_wire(), source, udp=udp, down=down)
+    reply = answer(ZONE, query.to_wire(), source, udp=udp, conditions=Conditions(down=down))
     assert reply is not None
     message = dns.message.from_wire(reply.wire)
     assert query.is_response(message)
@@ -354,7 +357,13 @@ def test_servfail_is_a_header() -> None:
 
 
 def test_a_reply_tells_why() -> None:
-    reply = answer(ZONE, dns.message.make_query("d1.cdn.test", "A").to_wire(), "10.1.2.3", udp=True, down={"nrt"})
+    reply = answer(
+        ZONE,
+        dns.message.make_query("d1.cdn.test", "A").to_wire(),
+        "10.1.2.3",
+        udp=True,
+        conditions=Conditions(down={"nrt"}),
+    )
     assert reply is not None
     assert reply.choice is not None
     assert (reply.choice.pop.name, reply.choice.reason, reply.by_subnet) == ("iad", Reason.FAILOVER, False)
@@ -410,3 +419,174 @@ def test_any_name_type_and_class_are_answered(labels: list[bytes], kind: int, kl
     if len(name) < 240:
         name += b"\x03cdn\x04test\x00"
         check_reply(struct.pack("!6H", 1, 0, 1, 0, 0, 0) + name + struct.pack("!HH", kind, klass), udp=True)
+
+
+# Chains, HTTPS, TXT, cookies, amplification ---------------------------------------------------------------------------
+
+CHAINED = Zone.build(
+    Settings.model_validate({
+        "zone": "cdn.test",
+        "nodes": [
+            {"name": "fra", "mode": "pop", "https": ["0.0.0.0:443"],
+             "addresses": ["192.0.2.1", "192.0.2.2", "2001:db8::1"]},
+            {"name": "iad", "mode": "pop", "addresses": ["198.51.100.1"], "https": ["0.0.0.0:8443"]},
+            {"name": "nrt", "mode": "pop", "addresses": ["203.0.113.1", "2001:db8::3"]},
+        ],
+        "resolver": {
+            "zones": ["example.test"], "networks": NETWORKS[:2], "negative_ttl": 30,
+            "texts": [
+                {"name": "_proof.example.test", "text": "one"}, {"name": "_proof.example.test", "text": "two"},
+                {"name": "example.test", "text": "x" * 300},
+            ],
+        },
+    }),
+    [
+        distribution("d1", "www.example.test", "example.test", "*.wild.example.test"),
+        replace(distribution("d4", "v4.example.test"), ipv6=False),
+    ],
+    serial=7,
+)  # fmt: skip
+CHAIN_SOA = "cdn.test. 30 IN SOA ns1.cdn.test. hostmaster.cdn.test. 7 3600 600 604800 30"
+CHAIN = "www.example.test. 60 IN CNAME d1.cdn.test."
+CHAINS: dict[str, tuple[str, str, str, list[str], list[str]]] = {
+    "RFC 1034 4.3.2: A of an alias": (
+        "www.example.test", "A", "", [CHAIN, "d1.cdn.test. 60 IN A 192.0.2.1", "d1.cdn.test. 60 IN A 192.0.2.2"], []),
+    "RFC 1034 4.3.2: AAAA of an alias": (
+        "www.example.test", "AAAA", "", [CHAIN, "d1.cdn.test. 60 IN AAAA 2001:db8::1"], []),
+    "RFC 1034 3.6.2: CNAME of an alias": ("www.example.test", "CNAME", "", [CHAIN], []),
+    "RFC 2308 2.2: no such data at its end": ("www.example.test", "AAAA", "10.2.0.0/24", [CHAIN], [CHAIN_SOA]),
+    "RFC 2308 2.2: another type": ("www.example.test", "MX", "", [CHAIN], [CHAIN_SOA]),
+    "RFC 4592 3.3.1: a wildcard alias": (
+        "a.wild.example.test", "A", "10.2.0.0/24",
+        ["a.wild.example.test. 60 IN CNAME d1.cdn.test.", "d1.cdn.test. 60 IN A 198.51.100.1"], []),
+    "RFC 1034 3.6.2: none at an apex, beside its SOA": (
+        "example.test", "A", "10.2.0.0/24", ["example.test. 60 IN A 198.51.100.1"], []),
+    "RFC 8482 4.1: ANY of an alias, which has nothing beside its CNAME": ("www.example.test", "ANY", "", [CHAIN], []),
+    "RFC 9460 9: HTTPS": (
+        "d1.cdn.test", "HTTPS", "",
+        ['d1.cdn.test. 60 IN HTTPS 1 . alpn="http/1.1" ipv4hint="192.0.2.1,192.0.2.2" ipv6hint="2001:db8::1"'], []),
+    "RFC 9460 7.2: HTTPS on a port of its own": (
+        "d1.cdn.test", "HTTPS", "10.2.0.0/24",
+        ['d1.cdn.test. 60 IN HTTPS 1 . alpn="http/1.1" port="8443" ipv4hint="198.51.100.1"'], []),
+    "RFC 9460 2.4: none where it is not spoken": ("d1.cdn.test", "HTTPS", "10.1.0.0/24", [], [CHAIN_SOA]),
+    "RFC 9460 9.1: HTTPS of an alias": (
+        "www.example.test", "HTTPS", "10.2.0.0/24",
+        [CHAIN, 'd1.cdn.test. 60 IN HTTPS 1 . alpn="http/1.1" port="8443" ipv4hint="198.51.100.1"'], []),
+    "IsIPV6Enabled false: no AAAA": ("d4.cdn.test", "AAAA", "", [], [CHAIN_SOA]),
+    "IsIPV6Enabled false: no AAAA at the end of a chain": (
+        "v4.example.test", "AAAA", "", ["v4.example.test. 60 IN CNAME d4.cdn.test."], [CHAIN_SOA]),
+    "IsIPV6Enabled false: no hint": (
+        "d4.cdn.test", "HTTPS", "",
+        ['d4.cdn.test. 60 IN HTTPS 1 . alpn="http/1.1" ipv4hint="192.0.2.1,192.0.2.2"'], []),
+    "RFC 1035 3.3.14: TXT": (
+        "_proof.example.test", "TXT", "",
+        ['_proof.example.test. 3600 IN TXT "one"', '_proof.example.test. 3600 IN TXT "two"'], []),
+    "RFC 1035 3.3.14: a long text in two strings": (
+        "example.test", "TXT", "", [f'example.test. 3600 IN TXT "{"x" * 255}" "{"x" * 45}"'], []),
+    "RFC 8482 4.2: ANY of a name with a text": (
+        "_proof.example.test", "ANY", "", ['_proof.example.test. 3600 IN HINFO "RFC8482" ""'], []),
+    "RFC 2308 2.2: A of a name with a text": (
+        "_proof.example.test", "A", "", [], [CHAIN_SOA.replace("cdn.test. 30", "example.test. 30").replace(
+            "ns1.cdn.test. hostmaster.cdn.test.", "ns1.example.test. hostmaster.example.test.")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("udp", [True, False], ids=["udp", "tcp"])
+@pytest.mark.parametrize(("name", "kind", "subnet", "said", "authority"), CHAINS.values(), ids=CHAINS.keys())
+def test_answer(name: str, kind: str, subnet: str, said: list[str], authority: list[str], udp: bool) -> None:
+    options: list[dns.edns.Option] = [dns.edns.ECSOption.from_text(subnet)] if subnet else []
+    query = dns.message.make_query(name, kind, id=2, use_edns=bool(options), options=options)
+    reply = answer(CHAINED, query.to_wire(), RESOLVER_ADDRESS, udp=udp)
+    assert reply is not None
+    message = dns.message.from_wire(reply.wire)
+    assert [line for rrset in message.answer for line in rrset.to_text().split("\n")] == said
+    assert [line for rrset in message.authority for line in rrset.to_text().split("\n")] == authority
+    assert message.flags & dns.flags.AA
+
+
+def test_https_records_may_be_turned_off() -> None:
+    zone = replace(CHAINED, https_records=False)
+    reply = answer(zone, dns.message.make_query("d1.cdn.test", "HTTPS").to_wire(), RESOLVER_ADDRESS, udp=True)
+    assert reply is not None
+    assert dns.message.from_wire(reply.wire).answer == []
+
+
+def test_the_addresses_of_a_pop_take_turns_by_the_id() -> None:
+    firsts = []
+    for id in (0x1200, 0x1201, 0x1202):
+        reply = answer(CHAINED, dns.message.make_query("d1.cdn.test", "A", id=id).to_wire(), "192.0.2.9", udp=True)
+        assert reply is not None
+        firsts.append(dns.message.from_wire(reply.wire).answer[0].to_text().split()[4])
+    assert firsts == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+
+
+def with_cookie(cookie: bytes, payload: int = 1232) -> bytes:
+    plain = dns.message.make_query("d1.cdn.test", "A").to_wire()
+    option = struct.pack("!HH", 10, len(cookie)) + cookie
+    return plain[:11] + b"\x01" + plain[12:] + struct.pack("!BHHIH", 0, 41, payload, 0, len(option)) + option
+
+
+def check(cookie: bytes, source: str) -> tuple[bytes, bool]:
+    return cookie[:8] + b"s" * 16, cookie[8:] == b"s" * 16
+
+
+COOKIES: dict[str, tuple[bytes, Rcode, bytes, bool]] = {
+    "RFC 7873 5.2.3: the client's half alone": (b"c" * 8, Rcode.NOERROR, b"c" * 8 + b"s" * 16, False),
+    "RFC 7873 5.2.4: a server's half that is not ours": (
+        b"c" * 8 + b"x" * 16, Rcode.NOERROR, b"c" * 8 + b"s" * 16, False),
+    "RFC 7873 5.2.5: one that is": (b"c" * 8 + b"s" * 16, Rcode.NOERROR, b"c" * 8 + b"s" * 16, True),
+    "RFC 7873 5.2.2: too short": (b"c" * 7, Rcode.FORMERR, b"", False),
+    "RFC 7873 5.2.2: between the halves": (b"c" * 12, Rcode.FORMERR, b"", False),
+    "RFC 7873 5.2.2: too long": (b"c" * 41, Rcode.FORMERR, b"", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "rcode", "back", "vouched"), COOKIES.values(), ids=COOKIES.keys())
+def test_cookie(sent: bytes, rcode: Rcode, back: bytes, vouched: bool) -> None:
+    reply = answer(ZONE, with_cookie(sent), RESOLVER_ADDRESS, udp=True, conditions=Conditions(cookies=check))
+    assert reply is not None
+    assert (reply.rcode, reply.vouched) == (rcode, vouched)
+    options = dns.message.from_wire(reply.wire).options
+    assert [option.to_wire() for option in options] == ([back] if back else [])
+
+
+def test_cookies_are_any_unknown_option_to_who_has_none() -> None:
+    reply = answer(ZONE, with_cookie(b"c" * 8), RESOLVER_ADDRESS, udp=True)
+    assert reply is not None
+    assert dns.message.from_wire(reply.wire).options == ()
+
+
+def test_no_answer_is_more_than_so_many_times_its_query_unless_a_cookie_vouches() -> None:
+    conditions = Conditions(cookies=check, amplification_max=10)
+    few = Zone.build(
+        Settings.model_validate({"zone": "cdn.test", "nodes": [
+            {"name": "p", "mode": "pop", "addresses": [f"192.0.2.{host}" for host in range(1, 61)]}]}),
+        [distribution("d1")],
+    )  # fmt: skip
+    wire = with_cookie(b"c" * 8)
+    for asked, whole in ((wire, False), (with_cookie(b"c" * 8 + b"s" * 16), True)):
+        reply = answer(few, asked, RESOLVER_ADDRESS, udp=True, conditions=conditions)
+        assert reply is not None
+        assert reply.truncated is not whole
+        assert whole or len(reply.wire) <= 10 * len(asked)
+    assert reply is not None
+    assert len(reply.wire) > 960
+    tcp = answer(few, wire, RESOLVER_ADDRESS, udp=False, conditions=conditions)
+    assert tcp is not None
+    assert not tcp.truncated
+
+
+def test_rfc7873_523_badcookie_has_a_cookie_and_no_records() -> None:
+    query = read(with_cookie(b"c" * 8))
+    assert query is not None
+    message = dns.message.from_wire(refusal(query, Rcode.BADCOOKIE, b"c" * 8 + b"s" * 16))
+    assert (message.rcode(), message.answer) == (dns.rcode.BADCOOKIE, [])
+    assert message.options[0].to_wire() == b"c" * 8 + b"s" * 16
+
+
+def test_an_answer_that_slips_through_the_rate_limit_sends_the_asker_to_tcp() -> None:
+    query = read(with_cookie(b"c" * 8))
+    assert query is not None
+    message = dns.message.from_wire(truncation(query))
+    assert message.flags & dns.flags.TC
+    assert (message.answer, int(message.rcode())) == ([], 0)

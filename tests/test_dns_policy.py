@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproxy.dns.policy import Client, Policy, Pop, Reason
+from edgeproxy.dns.geography import Location
+from edgeproxy.dns.policy import Choice, Client, Policy, Pop, Reason
 
 A, B, C = Pop("a", ("10.0.0.1",)), Pop("b", ("10.0.0.2",)), Pop("c", ("10.0.0.3",))
 DEFAULT = (A, B, C)
@@ -156,3 +157,128 @@ def test_a_large_table_is_searched_and_not_scanned() -> None:
     for number in range(1000):
         assert table.choose(Client(number * 4_000_037 % 2**32 >> 8 << 8, 32, 24)).scope == 16
     assert process_time() - start < 0.5
+
+
+# Places, countries, measurements --------------------------------------------------------------------------------
+
+FRA = Pop("fra", ("10.0.0.1",), location=Location(50.0, 8.6))
+IAD = Pop("iad", ("10.0.0.2",), location=Location(38.9, -77.5))
+GRU = Pop("gru", ("10.0.0.3",), location=Location(-23.4, -46.5))
+LOST = Pop("lost", ("10.0.0.4",))
+PARIS, LIMA = Location(48.9, 2.4, "FR"), Location(-12.0, -77.0, "PE")
+NET = client("192.0.2.0/24")
+
+
+class Times:
+    """What is measured of one network."""
+
+    def __init__(self, times: dict[str, float] | None = None, trying: str | None = None, width: int = 24) -> None:
+        self._times, self._trying, self._width = times, trying, width
+
+    def times(self, client: Client) -> dict[str, float] | None:
+        return self._times
+
+    def exploring(self, client: Client) -> str | None:
+        return self._trying
+
+    def width(self, client: Client) -> int:
+        return self._width
+
+
+def placed(location: Location | None, width: int = 16, **rules: tuple[Pop, ...]) -> Policy:
+    networks = [(ip_network("192.0.2.0/25"), rules.pop("network"))] if "network" in rules else []
+    return Policy(networks, (GRU, LOST, IAD, FRA), countries=rules, locate=lambda _: (location, width))
+
+
+def order_of(made: Policy, measured: Times | None = None) -> tuple[list[str], Reason]:
+    ranking = made.rank(NET, measured=measured)
+    return [rank.pop.name for rank in ranking.ranks], ranking.reason
+
+
+ORDERS: dict[str, tuple[Policy, Times | None, list[str], Reason]] = {
+    "nothing known: the order of the settings": (placed(None), None, ["gru", "lost", "iad", "fra"], Reason.DEFAULT),
+    "near Paris": (placed(PARIS), None, ["fra", "iad", "gru", "lost"], Reason.DISTANCE),
+    "near Lima": (placed(LIMA), None, ["gru", "iad", "fra", "lost"], Reason.DISTANCE),
+    "a country's rule, the others by distance": (
+        placed(LIMA, PE=(FRA,)), None, ["fra", "gru", "iad", "lost"], Reason.COUNTRY),
+    "another country's rule": (placed(LIMA, FR=(FRA,)), None, ["gru", "iad", "fra", "lost"], Reason.DISTANCE),
+    "measured: fast cables": (
+        placed(LIMA), Times({"gru": 140.0, "iad": 80.0}), ["iad", "gru", "fra", "lost"], Reason.LATENCY),
+    "measured, not enough better to go before the nearest": (
+        placed(LIMA), Times({"gru": 85.0, "iad": 81.0}), ["gru", "iad", "fra", "lost"], Reason.LATENCY),
+    "measured one alone, worse than another is expected to be": (
+        placed(PARIS), Times({"fra": 300.0}), ["iad", "gru", "fra", "lost"], Reason.DISTANCE),
+    "measured without a place: before what nobody knows": (
+        placed(None), Times({"fra": 300.0}), ["fra", "gru", "lost", "iad"], Reason.LATENCY),
+    "a rule stands above what is measured": (
+        placed(LIMA, PE=(FRA,)), Times({"gru": 1.0}), ["fra", "gru", "iad", "lost"], Reason.COUNTRY),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "measured", "expected", "reason"), ORDERS.values(), ids=ORDERS.keys())
+def test_the_order_is(made: Policy, measured: Times | None, expected: list[str], reason: Reason) -> None:
+    assert order_of(made, measured) == (expected, reason)
+    choice = made.choose(NET, measured=measured)
+    assert (choice.pop.name, choice.reason) == (expected[0], reason), "what is chosen is the first of the ranking"
+    assert made.choose(NET, {expected[0]}, measured=measured).pop.name == expected[1]
+    assert made.choose(NET, {expected[0]}, measured=measured).reason is Reason.FAILOVER
+
+
+def test_a_network_s_rule_stands_above_a_country_s() -> None:
+    made = placed(LIMA, network=(LOST,), PE=(FRA,))
+    assert made.choose(client("192.0.2.1/32")).reason is Reason.NETWORK
+    assert made.choose(client("192.0.2.129/32")).reason is Reason.COUNTRY
+
+
+def test_only_pops_that_are_allowed_are_chosen_unless_none_is() -> None:
+    made = placed(PARIS)
+    assert made.choose(NET, allowed={"iad", "gru"}) == Choice(IAD, Reason.DISTANCE, 16)
+    assert made.choose(NET, {"iad"}, allowed={"iad", "gru"}) == Choice(GRU, Reason.FAILOVER, 16)
+    assert made.choose(NET, {"iad", "gru"}, allowed={"iad", "gru"}) == Choice(IAD, Reason.FAIL_OPEN, 16)
+    assert made.choose(NET, allowed={"elsewhere"}) == Choice(FRA, Reason.DISTANCE, 16)
+    assert [rank.pop.name for rank in made.rank(NET, allowed={"iad", "gru"}).ranks] == ["iad", "gru"]
+    ruled = placed(PARIS, FR=(FRA,))
+    assert ruled.choose(NET, allowed={"iad", "gru"}).pop == IAD
+
+
+def test_an_answer_is_as_wide_as_all_it_came_from() -> None:
+    assert placed(PARIS, 12).choose(NET).scope == 12
+    assert placed(PARIS, 30).choose(NET).scope == 24
+    assert placed(PARIS, 12).choose(NET, measured=Times(None, width=24)).scope == 24
+    assert placed(PARIS, 12).choose(NET, measured=Times(None, width=0)).scope == 12
+    assert placed(PARIS, 12, network=(IAD,)).choose(client("192.0.2.0/26")).scope == 25
+    assert placed(PARIS, 26, network=(IAD,)).choose(client("192.0.2.0/26"), {"iad"}).scope == 26, "now the place counts"
+
+
+def test_a_pop_is_tried_where_no_rule_decides_and_only_while_it_is_up() -> None:
+    trying = Times({"fra": 80.0}, trying="gru")
+    assert placed(PARIS).choose(NET, measured=trying) == Choice(GRU, Reason.EXPLORE, 24)
+    assert placed(PARIS).choose(NET, {"gru"}, measured=trying).pop == FRA
+    assert placed(PARIS).choose(NET, allowed={"fra", "iad"}, measured=trying).pop == FRA
+    assert placed(PARIS, FR=(FRA,)).choose(NET, measured=trying) == Choice(FRA, Reason.COUNTRY, 16)
+
+
+RUNNERS_UP: dict[str, tuple[Policy, Times, set[str], str | None]] = {
+    "the nearest that is not measured": (placed(PARIS), Times({"gru": 200.0}), set(), "lost"),
+    "one whose place is unknown may be anywhere": (placed(PARIS), Times({"fra": 10.0, "iad": 90.0}), set(), "lost"),
+    "not one that is down": (placed(PARIS), Times({"gru": 200.0}), {"lost"}, "fra"),
+    "nobody, when nobody can be better": (placed(PARIS), Times({"fra": 8.0}), {"lost"}, None),
+    "nobody, when all are measured": (
+        placed(PARIS), Times({"fra": 300.0, "iad": 300.0, "gru": 300.0, "lost": 300.0}), set(), None),
+    "nobody, where a rule decides": (placed(PARIS, FR=(FRA,)), Times({"gru": 200.0}), set(), None),
+    "nobody, when nothing usable is measured": (placed(PARIS), Times(None), set(), None),
+    "nobody, when what is measured is down": (placed(PARIS), Times({"gru": 200.0}), {"gru"}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "measured", "down", "expected"), RUNNERS_UP.values(), ids=RUNNERS_UP.keys())
+def test_the_pop_worth_trying_is(made: Policy, measured: Times, down: set[str], expected: str | None) -> None:
+    assert made.runner_up(NET, down, measured) == expected
+
+
+def test_a_ranking_has_the_numbers_behind_it() -> None:
+    first, *_, last = placed(PARIS).rank(NET, measured=Times({"fra": 12.5})).ranks
+    assert (first.pop, first.measured_ms) == (FRA, 12.5)
+    assert first.km == pytest.approx(460, rel=0.02)
+    assert first.expected_ms == pytest.approx(5 + 1.6 * 4.6, rel=0.02)
+    assert (last.pop, last.km, last.measured_ms, last.expected_ms) == (LOST, None, None, None)

@@ -163,7 +163,7 @@ def test_verdict_on(wire: bytes, verdict: Rcode) -> None:
 def test_what_opt_says_is_kept() -> None:
     query = read(with_opt(opt(option(8, b"\0\x01\x14\0\xc0\0\x10"), payload=4096, ttl=0x8000)))
     assert query is not None
-    assert query.edns == Edns(4096, dnssec_ok=True, subnet=Subnet(1, 20, b"\xc0\0\x10"))
+    assert query.edns == Edns(4096, dnssec_ok=True, subnet=Subnet(1, 20, b"\xc0\0\x10"), ends_in_subnet=True)
 
 
 def test_a_broken_option_leaves_opt_standing_so_that_the_reply_can_have_one() -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import dns.asyncquery
 import dns.edns
+import dns.flags
 import dns.message
+import dns.rcode
 import pytest
 import uvloop
 
 from edgeproxy.dns.policy import Policy, Pop
-from edgeproxy.dns.server import Listener, Server, bind, serve
+from edgeproxy.dns.server import Server, Surroundings, serve
+from edgeproxy.dns.sockets import Listener, bind
 from edgeproxy.dns.zone import Zone
 from edgeproxy.model import Distribution, Rules
 from edgeproxy.settings import Settings
@@ -34,15 +37,23 @@ PATIENCE = 10
 """Seconds until a test that waits has failed."""
 
 
+SURROUNDINGS = Surroundings(lambda: 1_700_000_000.0, lambda: 5.0, bytes)
+
+
 @dataclass
 class Running:
     """A server, its counters, and the first of its addresses."""
 
     server: Server
-    counters: Counters
+    row: Counters
     settings: Settings
     host: str
     port: int
+
+    @property
+    def counters(self) -> Counters:
+        self.server.settle()
+        return self.row
 
     async def reaches(self, counter: Counter, value: int) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -67,7 +78,7 @@ def zone_with(settings: Settings, *names: str) -> Zone:
 @asynccontextmanager
 async def running(listeners: list[Listener] | None = None, **resolver: Any) -> AsyncIterator[Running]:
     settings, counters = settings_with(**resolver), Counters()
-    server = await serve(settings.resolver, zone_with(settings, "d1"), counters, listeners)
+    server = await serve(settings.resolver, zone_with(settings, "d1"), counters, SURROUNDINGS, listeners)
     try:
         yield Running(server, counters, settings, *split_address(server.addresses[0]))
     finally:
@@ -194,150 +205,6 @@ async def test_a_datagram_longer_than_any_query_is_a_format_error() -> None:
                 assert await loop.sock_recv(client, 4096) == b"\0\x03\x81\x01" + bytes(8)
 
 
-async def test_pipelined_queries_are_answered_in_order() -> None:
-    """RFC 7766 §6.2.1.1."""
-    async with running() as run:
-        reader, writer = await run.connect()
-        writer.write(b"".join(framed(query(id=number)) for number in range(50)))
-        assert [(await read_framed(reader)).id for _ in range(50)] == list(range(50))
-        assert run.counters[Counter.DNS_TCP_CONNECTIONS] == 1
-        writer.close()
-
-
-async def test_a_query_may_arrive_byte_by_byte() -> None:
-    """RFC 7766 §8."""
-    async with running() as run:
-        reader, writer = await run.connect()
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for byte in framed(query(id=5)):
-            writer.write(bytes([byte]))
-            await writer.drain()
-            await asyncio.sleep(0)
-        assert (await read_framed(reader)).id == 5
-        writer.close()
-
-
-async def test_a_peer_that_has_no_more_to_ask_still_gets_its_answers() -> None:
-    async with running() as run:
-        reader, writer = await run.connect()
-        writer.write(framed(query(id=1)) + framed(query(id=2)))
-        writer.write_eof()
-        assert [(await read_framed(reader)).id for _ in range(2)] == [1, 2]
-        assert await reader.read() == b""
-        await run.reaches(Counter.DNS_TCP_OPEN, 0)
-
-
-async def test_a_peer_that_has_no_more_to_ask_and_reads_late_gets_its_answer_whole() -> None:
-    listeners = bind(["127.0.0.1:0"])
-    listeners[0].tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    async with running(listeners) as run:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as peer:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            peer.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(peer, (run.host, run.port))
-            peer.send(framed(query(subnet="10.9.0.0/24")))
-            peer.shutdown(socket.SHUT_WR)
-            await run.reaches(Counter.DNS_QUERIES_TCP, 1)
-            for _ in range(100):
-                await asyncio.sleep(0)  # Time enough for a server that wrongly believes it is done.
-            reader, writer = await asyncio.open_connection(sock=peer)
-            assert len(addresses(await read_framed(reader))) == 2000
-            writer.close()
-
-
-async def test_a_response_over_tcp_is_passed_over() -> None:
-    response = bytearray(framed(query(id=1)))
-    response[4] |= 0x80
-    async with running() as run:
-        reader, writer = await run.connect()
-        writer.write(bytes(response) + framed(query(id=2)))
-        assert (await read_framed(reader)).id == 2
-        writer.close()
-
-
-CLOSED: dict[str, tuple[bytes, Counter]] = {
-    "length 0": (b"\0\0", Counter.DNS_TCP_MALFORMED),
-    "shorter than a header": (b"\0\x0b", Counter.DNS_TCP_MALFORMED),
-    "longer than any query": (b"\xff\xff", Counter.DNS_TCP_MALFORMED),
-    "HTTP": (b"GET / HTTP/1.1\r\n\r\n", Counter.DNS_TCP_MALFORMED),
-    "silence": (b"", Counter.DNS_TCP_TIMEOUTS),
-    "half a length": (b"\0", Counter.DNS_TCP_TIMEOUTS),
-    "half a query": (b"\0\x20abcdef", Counter.DNS_TCP_TIMEOUTS),
-}
-
-
-@pytest.mark.parametrize(("sent", "counted"), CLOSED.values(), ids=CLOSED.keys())
-async def test_a_connection_is_closed_after(sent: bytes, counted: Counter) -> None:
-    async with running(tcp_idle_timeout=0.2) as run:
-        reader, writer = await run.connect()
-        writer.write(sent)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                assert await reader.read() == b""
-        except ConnectionResetError:
-            pass  # Bytes of ours that nobody read.
-        await run.reaches(counted, 1)
-        await run.reaches(Counter.DNS_TCP_OPEN, 0)
-        writer.close()
-
-
-async def test_a_peer_that_takes_no_answers_is_cut() -> None:
-    listeners = bind(["127.0.0.1:0"])
-    listeners[0].tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that little fits into the system
-    async with running(listeners, tcp_idle_timeout=0.3) as run:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as peer:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            peer.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(peer, (run.host, run.port))
-            peer.send(framed(query(subnet="10.9.0.0/24")) * 50)  # 1.6 MB of answers
-            await run.reaches(Counter.DNS_TCP_TIMEOUTS, 1)
-            assert run.counters[Counter.DNS_QUERIES_TCP] < 50
-
-
-async def test_a_peer_that_vanishes_is_forgotten() -> None:
-    async with running() as run:
-        _, writer = await run.connect()
-        await run.reaches(Counter.DNS_TCP_OPEN, 1)
-        writer.transport.abort()
-        await run.reaches(Counter.DNS_TCP_OPEN, 0)
-
-
-@pytest.mark.parametrize(
-    ("caps", "others"),
-    [({"tcp_connections_max": 2}, "127.0.0.2"), ({"tcp_connections_per_client_max": 2}, "127.0.0.1")],
-    ids=["in all", "per client"],
-)
-async def test_connections_beyond_the_cap_are_closed_and_a_place_is_free_again_later(
-    caps: dict[str, Any], others: str
-) -> None:
-    async with running(**caps) as run:
-        first = await run.connect()
-        second = await run.connect()
-        await run.reaches(Counter.DNS_TCP_OPEN, 2)
-        refused, _ = await run.connect(others)
-        await run.reaches(Counter.DNS_TCP_REFUSED, 1)
-        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-            await refused.readexactly(1)
-        first[1].close()
-        await run.reaches(Counter.DNS_TCP_OPEN, 1)
-        reader, writer = await run.connect(others)
-        writer.write(framed(query(id=9)))
-        assert (await read_framed(reader)).id == 9
-        second[1].close()
-        writer.close()
-
-
-async def test_one_client_at_its_cap_does_not_keep_another_out() -> None:
-    async with running(tcp_connections_per_client_max=1) as run:
-        _, first = await run.connect("127.0.0.1")
-        await run.reaches(Counter.DNS_TCP_OPEN, 1)
-        reader, writer = await run.connect("127.0.0.2")
-        writer.write(framed(query(id=4)))
-        assert (await read_framed(reader)).id == 4
-        first.close()
-        writer.close()
-
-
 async def test_a_query_that_cannot_be_dealt_with_is_a_servfail_and_the_next_is_answered() -> None:
     async with running() as run:
         broken = replace(zone_with(run.settings, "d1"), policy=Policy([], (Pop("fra", ("not an address",)),)))
@@ -388,17 +255,73 @@ async def test_sockets_may_be_handed_in() -> None:
         assert addresses(await dns.asyncquery.udp(query(), run.host, PATIENCE, run.port)) == ["192.0.2.1"]
 
 
-def test_an_address_in_use_is_named_and_those_bound_before_it_are_freed() -> None:
-    (taken,) = bind(["127.0.0.1:0"])
-    (freed,) = bind(["127.0.0.1:0"])
-    free = freed.address
-    freed.close()
-    with pytest.raises(OSError, match=f"cannot answer DNS on {taken.address}") as raised:
-        bind([free, taken.address])
-    assert raised.value.errno == errno.EADDRINUSE
-    (again,) = bind([free])
-    again.close()
-    taken.close()
+LIMITED: dict[str, Any] = {"rate_limit": 2, "rate_limit_exempt": []}
+
+
+async def ask_raw(run: Running, wires: list[bytes], expected: int) -> list[dns.message.Message]:
+    """Send all, then read as many answers as are expected."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect((run.host, run.port))
+        for wire in wires:
+            client.send(wire)
+        async with asyncio.timeout(PATIENCE):
+            return [dns.message.from_wire(await loop.sock_recv(client, 4096)) for _ in range(expected)]
+
+
+async def test_answers_over_the_rate_are_dropped_or_send_the_asker_to_tcp() -> None:
+    async with running(**LIMITED) as run:
+        replies = await ask_raw(run, [query(id=number).to_wire() for number in range(6)], 4)
+        truncated = [bool(reply.flags & dns.flags.TC) for reply in replies]
+        assert truncated == [False, False, True, True]
+        assert (run.counters[Counter.DNS_SLIPPED], run.counters[Counter.DNS_DROPPED]) == (2, 2)
+        assert addresses(await dns.asyncquery.tcp(query(), run.host, PATIENCE, run.port)) == ["192.0.2.1"]
+        other = await ask_raw(run, [query("nowhere.cdn.test").to_wire()], 1)
+        assert other[0].rcode() == dns.rcode.NXDOMAIN, "another answer has its own count"
+
+
+async def test_who_comes_with_a_cookie_of_ours_is_not_limited() -> None:
+    async with running(**LIMITED) as run:
+        client = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"c" * 8)
+        first = dns.message.make_query("d1.cdn.test", "A", use_edns=0, options=[client]).to_wire()
+        replies = await ask_raw(run, [first] * 3, 3)
+        assert [reply.rcode() for reply in replies] == [dns.rcode.NOERROR] * 2 + [dns.rcode.BADCOOKIE]
+        cookie = replies[2].options[0].to_wire()
+        assert cookie is not None
+        ours = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, cookie)
+        again = dns.message.make_query("d1.cdn.test", "A", use_edns=0, options=[ours]).to_wire()
+        replies = await ask_raw(run, [again] * 5, 5)
+        assert [addresses(reply) for reply in replies] == [["192.0.2.1"]] * 5
+        assert run.counters[Counter.DNS_VOUCHED] == 5
+
+
+async def test_resolvers_that_share_a_secret_take_each_other_s_cookies() -> None:
+    shared: dict[str, Any] = {"cookie_secret": "e5e973e5a6b2a43f48e7dc849e37bfcf"}
+    async with running(**shared) as one, running(**shared) as other:
+        client = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"c" * 8)
+        wire = dns.message.make_query("d1.cdn.test", "A", use_edns=0, options=[client]).to_wire()
+        (reply,) = await ask_raw(one, [wire], 1)
+        cookie = reply.options[0].to_wire()
+        assert cookie is not None
+        ours = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, cookie)
+        await ask_raw(other, [dns.message.make_query("d1.cdn.test", "A", use_edns=0, options=[ours]).to_wire()], 1)
+        assert other.counters[Counter.DNS_VOUCHED] == 1
+
+
+async def test_a_sample_of_the_queries_is_logged(tmp_path: Path) -> None:
+    async with running(query_log=str(tmp_path / "log"), query_log_share=1) as run:
+        await ask_raw(run, [query(id=number).to_wire() for number in range(3)], 3)
+        await dns.asyncquery.tcp(query(), run.host, PATIENCE, run.port)
+    assert len((tmp_path / "log").read_text().splitlines()) == 4
+
+
+async def test_most_answers_are_remembered_and_counted_all_the_same() -> None:
+    async with running() as run:
+        await ask_raw(run, [query(subnet="10.1.2.0/24", id=number).to_wire() for number in range(20)], 20)
+        assert run.counters[Counter.DNS_REMEMBERED] == 19
+        assert run.counters[Counter.DNS_NOERROR] == run.counters[Counter.DNS_CHOSEN_NETWORK] == 20
+        assert run.counters[Counter.DNS_BY_SUBNET] == 20
 
 
 async def dig(run: Running, *arguments: str) -> str:

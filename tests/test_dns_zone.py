@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from edgeproxy.dns.geography import Location
 from edgeproxy.dns.policy import Client
-from edgeproxy.dns.zone import Content, Fixed, Nothing, Steered, Zone, wire_name
+from edgeproxy.dns.zone import Alias, Content, Fixed, Nothing, Steered, Zone, wire_name
 from edgeproxy.errors import ConfigError
 from edgeproxy.model import Distribution, Rules
 from edgeproxy.settings import Settings
@@ -53,6 +54,7 @@ EXAMPLE = build(
     zones=["example.test", "sub.example.test", "x.y.cdn.test"],
     nameservers=["ns1.cdn.test", "ns2.example.test", "ns.elsewhere.test"],
     addresses=["192.0.2.53"],
+    aliases="address",
 )
 ONE, TWO = Steered("EDFDVBD6EXAMPLE"), Steered("d2")
 SERVER = Fixed(("192.0.2.53",), ())
@@ -157,9 +159,43 @@ def test_negative_answers_live_no_longer_than_the_soa() -> None:
 
 def test_one_alias_in_two_distributions_is_answered_once_the_disabled_one_aside() -> None:
     zone = build([distribution("d1", "a.cdn.test", enabled=False), distribution("d2", "a.cdn.test")])
-    assert content(zone, "a.cdn.test") == TWO
+    assert content(zone, "a.cdn.test") == Alias(wire_name("d2.cdn.test"), TWO)
     zone = build([distribution("d2", "a.cdn.test"), distribution("d1", "a.cdn.test", enabled=False)])
-    assert content(zone, "a.cdn.test") == TWO
+    assert content(zone, "a.cdn.test") == Alias(wire_name("d2.cdn.test"), TWO)
+
+
+def test_an_alias_leads_to_its_distribution_unless_something_else_stands_there() -> None:
+    one = distribution("d1", "www.example.test", "example.test", "*.w.example.test", "txt.example.test")
+    zone = build([one], zones=["example.test"], texts=[{"name": "txt.example.test", "text": "mine"}])
+    alias, direct = Alias(wire_name("d1.cdn.test"), Steered("d1")), Steered("d1")
+    assert content(zone, "www.example.test") == content(zone, "x.w.example.test") == alias
+    assert content(zone, "example.test") == content(zone, "txt.example.test") == direct
+
+
+def test_a_price_class_leaves_out_the_pops_it_does_not_cover() -> None:
+    nodes = [{**POP, "name": name, "region": name} for name in ("eu-west-1", "sa-east-1", "ap-south-1", "local")]
+    cheap = replace(distribution("d1"), price_class="PriceClass_100")
+    middle = replace(distribution("d2"), price_class="PriceClass_200", ipv6=False)
+    zone = build([cheap, middle, distribution("d3")], nodes=nodes)
+    assert content(zone, "d1.cdn.test") == Steered("d1", frozenset({"eu-west-1", "local"}))
+    assert content(zone, "d2.cdn.test") == Steered("d2", frozenset({"eu-west-1", "ap-south-1", "local"}), ipv6=False)
+    assert content(zone, "d3.cdn.test") == Steered("d3")
+
+
+def test_a_price_class_that_covers_nobody_leaves_out_nobody() -> None:
+    zone = build([replace(distribution("d1"), price_class="PriceClass_100")], nodes=[{**POP, "region": "sa-east-1"}])
+    assert content(zone, "d1.cdn.test") == Steered("d1")
+
+
+def test_where_a_network_is_comes_from_the_table_and_else_from_the_database() -> None:
+    nodes = [{**POP, "latitude": 50.0, "longitude": 8.0}, {**POP, "name": "nrt", "latitude": 35.0, "longitude": 139.0}]
+    settings = Settings.model_validate({
+        "zone": "cdn.test", "nodes": nodes,
+        "resolver": {"networks": [{"network": "10.0.0.0/8", "latitude": 36.0, "longitude": 138.0}]},
+    })  # fmt: skip
+    zone = Zone.build(settings, [], locate=lambda client: (Location(48.0, 2.0), 5))
+    assert zone.policy.choose(Client.at("10.1.1.1")).pop.name == "nrt"
+    assert zone.policy.choose(Client.at("192.0.2.1")).pop.name == "fra"
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {

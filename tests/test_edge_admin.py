@@ -49,3 +49,9 @@ async def test_what_is_not_there_is_404_and_a_wrong_method_405() -> None:
     async with a_node(test_clock=True) as (known, _):
         assert (await fetch(known.admin + "/other"))[0] == 404
         assert (await fetch(known.admin + "/metrics", b"x"))[0] == 405
+
+
+async def test_round_trip_times_are_told_once() -> None:
+    async with a_node(test_clock=False) as (known, _):
+        assert json.loads((await fetch(known.admin + "/rtt"))[1])["samples"] == [["192.0.2.0/24", 1, 12.0]]
+        assert json.loads((await fetch(known.admin + "/rtt"))[1])["samples"] == []

@@ -17,7 +17,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 numbers = st.integers(0, 1 << 60)
 
 
-@given(texts, texts, texts, numbers, numbers, texts, st.integers(0, 65535), texts, texts, st.booleans())
+@given(texts, texts, texts, numbers, numbers, texts, st.integers(0, 65535), texts, texts, st.booleans(), st.booleans())
 def test_a_request_comes_out_as_it_went_in(
     distribution: str,
     revision: str,
@@ -29,9 +29,13 @@ def test_a_request_comes_out_as_it_went_in(
     scheme: str,
     request_id: str,
     refresh: bool,
+    current: bool,
 ) -> None:
     client = Client(address, port, Peer.TIER)
-    sent = HopRequest(distribution, revision, AsOf(epoch, applied), floor, b"key", client, scheme, request_id, refresh)
+    as_of = AsOf(epoch, applied)
+    sent = HopRequest(
+        distribution, revision, as_of, floor, b"key", client, scheme, request_id, refresh=refresh, current=current
+    )
     fields = sent.fields("secret")
     assert all(value.isascii() and b"\r" not in value and b"\n" not in value for _, value in fields)
     assert read_request(Headers(fields), Peer.TIER) == sent
@@ -39,9 +43,10 @@ def test_a_request_comes_out_as_it_went_in(
 
 @pytest.mark.parametrize("mismatch", [None, "revision"])
 @pytest.mark.parametrize("error", [True, False])
+@pytest.mark.parametrize("edition", [0, 9])
 @pytest.mark.parametrize("result", list(Result))
-def test_an_answer_comes_out_as_it_went_in(result: Result, mismatch: str | None, error: bool) -> None:
-    sent = HopAnswer(AsOf("e", 7), result, mismatch, error)
+def test_an_answer_comes_out_as_it_went_in(result: Result, edition: int, mismatch: str | None, error: bool) -> None:
+    sent = HopAnswer(AsOf("e", 7), result, mismatch, error, edition)
     assert read_answer(Headers([sent.field()])) == sent
 
 

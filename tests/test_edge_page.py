@@ -1,10 +1,12 @@
-"""What workers share: words that are whole, counters with one writer each, generations by path."""
+"""What workers share: words that are whole, counters with one writer each, generations and editions."""
 
 from __future__ import annotations
 
 import os
 
-from edgeproxy.edge.page import SharedPage, owner_of
+from xxhash import xxh3_64_intdigest
+
+from edgeproxy.edge.page import BUCKETS, SharedPage, owner_of
 from edgeproxy.telemetry.counters import Counter
 
 
@@ -12,29 +14,42 @@ def test_a_child_process_sees_what_the_parent_writes_and_the_other_way_round() -
     page = SharedPage(2)
     page.advance_clock(1.5)
     page.ready_workers = 2
-    page.next_generation("d", b"/a")
+    page.next_generation(b"/a")
     pid = os.fork()
     if pid == 0:
-        seen = (page.clock_offset, page.ready_workers, page.generation("d", b"/a")) == (1.5, 2, 1)
+        seen = (page.clock_offset, page.ready_workers, page.generation(b"/a")) == (1.5, 2, 1)
         page.advance_clock(1)
         page.rows[1].add(Counter.REQUESTS, 5)
-        page.next_generation("d", b"/a")
+        page.next_generation(b"/a")
         page.draining = True
         os._exit(0 if seen else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     page.rows[0].add(Counter.REQUESTS, 2)
     assert page.clock_offset == 2.5
     assert page.total(Counter.REQUESTS) == 7
-    assert page.generation("d", b"/a") == 2
+    assert page.generation(b"/a") == 2
     assert page.draining
 
 
-def test_generations_belong_to_a_distribution_and_a_path() -> None:
+def test_generations_belong_to_a_resource() -> None:
     page = SharedPage(1)
-    page.next_generation("d", b"/a")
-    assert page.generation("d", b"/a") == 1
-    assert page.generation("d", b"/b") == 0
-    assert page.generation("e", b"/a") == 0
+    page.next_generation(b"/a")
+    assert (page.generation(b"/a"), page.generation(b"/b")) == (1, 0)
+
+
+def test_editions_belong_to_a_key_and_are_no_generations() -> None:
+    page = SharedPage(1)
+    assert page.next_edition(b"/a") == page.edition(b"/a") == 1
+    assert (page.edition(b"/b"), page.generation(b"/a")) == (0, 0)
+
+
+def test_keys_that_share_a_bucket_have_one_owner() -> None:
+    """Only so may the owner count editions without a lock."""
+    owners: dict[int, set[int]] = {}
+    for number in range(20_000):
+        key = b"key %d" % number
+        owners.setdefault(xxh3_64_intdigest(key) % BUCKETS, set()).add(owner_of(key, 16, 3))
+    assert max(map(len, owners.values())) == 1
 
 
 def test_a_new_writer_of_a_row_forgets_gauges_and_keeps_counters() -> None:

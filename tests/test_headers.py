@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeproxy.headers import Headers, connection_options, end_to_end, without_internal
+from edgeproxy.headers import Headers, connection_options, end_to_end, without_internal, without_nominated
 
 FIELDS = Headers([(b"Host", b"a"), (b"X-One", b"1"), (b"x-one", b"2"), (b"Set-Cookie", b"a"), (b"SET-COOKIE", b"b")])
 
@@ -54,3 +54,10 @@ def test_hop_by_hop_fields_go_and_what_connection_names_unless_it_is_protected()
 def test_internal_fields_are_dropped_whatever_their_case() -> None:
     assert list(without_internal(Headers([(b"EDGEPROXY-Key", b"1"), (b"A", b"2")]))) == [(b"A", b"2")]
     assert without_internal(FIELDS) is FIELDS
+
+
+def test_what_connection_names_is_gone_before_anything_is_decided_by_it() -> None:
+    named = (b"Connection", b"X-One, upgrade, Cookie, CDN-Loop")
+    kept = [named, (b"Upgrade", b"websocket"), (b"Cookie", b"1"), (b"CDN-Loop", b"x"), (b"X-Two", b"1")]
+    assert list(without_nominated(Headers([*kept, (b"x-one", b"1")]))) == kept
+    assert without_nominated(FIELDS) is FIELDS

@@ -130,6 +130,23 @@ async def test_sighup_takes_a_new_configuration_whole_and_a_bad_one_not_at_all(t
                 assert (await fetch(f"{url}/c{number}", headers=new))[0] == 200
 
 
+async def test_sighup_with_a_bad_certificate_changes_nothing(tmp_path: Path) -> None:
+    async with ScriptedOrigin() as origin:
+        origin.always(200, {}, b"hello")
+        file = settings_file(tmp_path, origin.port)
+        https = file.read_text().replace("workers = 2", 'workers = 2\nhttps = ["127.0.0.1:0"]')
+        file.write_text(https)
+        async with command("serve", "--config", str(file), "--data-dir", str(tmp_path / "data")) as running:
+            url = url_in(await running.says("listens on"))
+            workers = running.children()
+            (tmp_path / "bad.pem").write_text("no certificate")
+            file.write_text(https + '[[certificates]]\ncertificate = "bad.pem"\nkey = "bad.pem"\n')
+            running.send(signal.SIGHUP)
+            await running.says("is refused")
+            assert (await fetch(url + "/a", headers={"Host": "demo.edge.localhost"}))[0] == 200
+            assert running.children() == workers
+
+
 async def test_sigusr1_reopens_the_log(tmp_path: Path) -> None:
     async with ScriptedOrigin() as origin:
         origin.always(200, FRESH, b"hello")

@@ -17,6 +17,7 @@ from edgeproxy.rules.key import (
     cookies,
     head_key,
     normalised_accept_encoding,
+    range_key,
     resource_key,
 )
 from tests.messages import fields, request
@@ -139,6 +140,27 @@ def test_4_4_what_of_it_is_keyed() -> None:
     assert keyed(parts, "Accept-Encoding: deflate") == keyed(parts) == keyed(KeyParts(), "Accept-Encoding: gzip")
     old = replace(request("Accept-Encoding: gzip"), version="1.0")
     assert cache_key(old, SITE, Behavior("*", "o", key=parts)) == keyed(parts)
+
+
+def test_requests_share_a_part_if_range_and_condition_are_the_same() -> None:
+    long = "bytes=" + "0-0," * 200
+    asked = [
+        range_key(b"k", request(*lines))
+        for lines in (
+            ("Range: bytes=0-1",),
+            ("Range: bytes=0-2",),
+            ("Range: bytes=0-1", 'If-Range: "1"'),
+            ("Range: bytes=0-1", "If-Range:"),
+            (f"Range: {long}",),
+            (f"Range: {long}", 'If-Range: "1"'),
+            (f"Range: {long}0-0",),
+        )
+    ]
+    assert len(set(asked)) == len(asked)
+    assert (
+        range_key(b"k", request("Range: bytes=0-1", "X: 1")) == asked[0] != range_key(b"l", request("Range: bytes=0-1"))
+    )
+    assert max(map(len, asked)) < 300
 
 
 ugly = st.binary(max_size=8) | st.sampled_from([b" h:x=1", b"\\20", b"=", b"a=b", b" HEAD", b"", b" c:a=1", b"%20"])

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from edgeproxy.model import Caching
 from edgeproxy.outcome import Bypass, Fetch, Reason, Revalidate, Serve, ServeStale, StoredHead, Unsatisfiable
-from edgeproxy.rules.lookup import decide, is_failure, matches, stale_allowed
+from edgeproxy.rules.lookup import (
+    asks_for_itself,
+    collapses,
+    decide,
+    is_failure,
+    matches,
+    reusable,
+    stale_allowed,
+)
 from edgeproxy.rules.storing import refusal, stored_head
 from edgeproxy.rules.validation import freshened
 from tests.messages import HERE, NOW, PLAIN, cloudfront, request, response, stored
@@ -328,3 +336,34 @@ def test_what_storing_refuses_for_its_directives_is_never_served(
             Reason.STATUS, Reason.VARY_ANY, Reason.AUTHORIZATION, Reason.PARTIAL_RESPONSE, Reason.NO_STORE,
             Reason.NO_EXPLICIT_FRESHNESS,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "age", "caching", "use"),
+    [
+        ("max-age=60", 59, PLAIN, True),
+        ("max-age=60", 60, PLAIN, False),
+        ("max-age=60, no-cache", 0, PLAIN, False),
+        ("max-age=60, stale-while-revalidate=9", 69, PLAIN, True),
+        ("max-age=60, stale-while-revalidate=9", 70, PLAIN, False),
+        ("max-age=60, stale-while-revalidate=9, must-revalidate", 60, PLAIN, False),
+        ("max-age=0", 0, cloudfront(), False),
+        ("no-store", 0, cloudfront(minimum=5), True),
+    ],
+)
+def test_what_one_request_brought_is_of_use_to_others(value: str, age: float, caching: Caching, use: bool) -> None:
+    assert reusable(stored(f"Cache-Control: {value}", age=age), caching, NOW) is use
+
+
+@pytest.mark.parametrize(
+    ("value", "alone"), [("max-stale", True), ("max-stale=5", True), ("only-if-cached", True), ("no-cache", False)]
+)
+def test_what_a_request_is_answered_only_because_it_permits_it_is_for_it_alone(value: str, alone: bool) -> None:
+    assert asks_for_itself(request(f"Cache-Control: {value}"), PLAIN) is alone
+    assert not asks_for_itself(request(f"Cache-Control: {value}"), cloudfront())
+
+
+def test_requests_do_not_wait_for_each_other_where_cookies_reach_the_origin() -> None:
+    assert collapses(PLAIN)
+    assert collapses(cloudfront())
+    assert not collapses(cloudfront(forwards_cookies=True))

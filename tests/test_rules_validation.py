@@ -26,6 +26,7 @@ from edgeproxy.rules.validation import (
     selected,
     strong_validator,
     unconditional,
+    with_range,
 )
 from tests.messages import HERE, NOW, fields, request, response, stored
 
@@ -299,3 +300,19 @@ def test_random_bytes_never_raise(wanted: bytes, tag: bytes) -> None:
         asked = request().with_headers(Headers([(name, wanted)]))
         precondition(asked, 200, kept)
         range_condition_holds(asked, kept)
+
+
+def test_the_viewers_range_goes_along_and_its_condition_with_it() -> None:
+    viewer = request("Range: bytes=0-1", 'If-Range: "1"', "X: 1")
+    asking = with_range(conditional(viewer, [stored('ETag: "2"')]), viewer)
+    assert dict(asking.headers) == {
+        b"X": b"1", b"If-None-Match": b'"2"', b"Range": b"bytes=0-1", b"If-Range": b'"1"'
+    }  # fmt: skip
+    assert with_range(asking, viewer).headers == asking.headers
+
+
+def test_a_304_to_another_cache_of_ours_brings_all_that_may_have_changed() -> None:
+    headers = fields(
+        'ETag: "1"', "Content-Language: de", "Last-Modified: {-9}", "Content-Type: a/b", "Content-Length: 1"
+    )
+    assert set(not_modified(headers, to_cache=True).names()) == {b"etag", b"content-language", b"last-modified"}

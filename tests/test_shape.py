@@ -33,6 +33,7 @@ LAYERS: dict[str, int] = {
     "supervisor": 7,
     "nodes": 8,
     "children": 9,
+    "reloading": 9,
     "roles": 10,
     "tables": 10,
     "cli": 11,
@@ -43,16 +44,32 @@ LAYERS: dict[str, int] = {
 
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation"}
-PURE_FILES = {"dns/policy.py", "dns/answer.py", "dns/query.py", "dns/zone.py", "telemetry/record.py"}
+PURE_FILES = {
+    *(
+        f"dns/{name}.py"
+        for name in ("policy", "answer", "query", "zone", "networks", "geography", "latency", "standing")
+    ),
+    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "tally", "explain")),
+    "telemetry/record.py",
+}
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
-ASSEMBLY = {"roles", "nodes", "children", "supervisor", "binding", "cli", "tables", "sources"}
+ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "tables", "sources"}
 
 HOMES = {
-    "aiohttp": {"edge/admin.py", "control/api.py", "control/client.py", "origin", "children.py"},
+    "aiohttp": {
+        "edge/admin.py",
+        "control/api.py",
+        "control/client.py",
+        "origin",
+        "children.py",
+        "dns/admin.py",
+        "dns/health.py",
+    },
     "uvloop": {"nodes.py"},
     "httptools": {"upstream"},
     "dns": {"dns/answer.py"},
-    "cachetools": {"store/memory.py", "edge"},
+    "maxminddb": {"dns/location.py"},
+    "cachetools": {"store/memory.py", "store/eviction.py", "edge"},
     "click": {"cli.py"},
     "rich": {"tables.py"},
     "prometheus_client": {"telemetry/metrics.py"},
@@ -140,8 +157,20 @@ def test_no_module_is_too_long_to_read() -> None:
 
 
 THROUGH_NODES = {
-    "edge": {"admission", "ask", "dates", "fetch", "nexthop", "node", "pipeline", "recorder", "worker", "invalidation"},
-    "": {"nodes", "children", "roles", "cli", "__main__", "tables"},
+    "edge": {
+        "admission",
+        "ask",
+        "dates",
+        "fetch",
+        "nexthop",
+        "node",
+        "pipeline",
+        "recorder",
+        "worker",
+        "invalidation",
+        "searches",
+    },
+    "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
 }
 """What has no test module of its name: the scenarios, the processes and `up` run all of it, through real sockets."""
 

@@ -6,6 +6,7 @@ Each supervisor runs in a process of its own, as in life: it takes over the sign
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from edgeproxy import supervisor
 from edgeproxy.supervisor import Channel, Child, Message, Supervisor
 
 PATIENCE = 20.0
@@ -248,3 +250,49 @@ def test_messages_survive_being_split_and_joined() -> None:
     assert channel.receive() is None
     channel.send({"to": "nobody"})
     ours.close()
+
+
+def test_one_that_cannot_be_started_again_for_want_of_descriptors_is_tried_later(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FORK_PAUSE", 0.01)
+    starts = 0
+
+    def started() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 4:  # the first, and three times again
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def make() -> Supervisor:
+        child = Child(
+            "child",
+            obedient(story),
+            started=started,
+            ready=lambda message: story.tell(f"ready {child.pid}"),
+            ended=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1])),
+        )
+        return Supervisor([child], deadline=5)
+
+    with supervised(make) as tell:
+        os.kill(int(story.hears("ready")), signal.SIGKILL)
+        story.hears("ready", 2)
+        tell(signal.SIGTERM)
+        assert tell(None) == 0
+
+
+def test_a_process_that_takes_no_messages_is_cut_off_and_never_waited_for_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "SEND_PATIENCE", 0.01)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        parent, child = Channel(ours), Channel(theirs)
+        parent.send({"do": "x" * 10_000_000})
+        assert parent.receive() is None
+        while child.receive():
+            pass
+        assert child.receive() is None
+        parent.send({"do": "drain"})

@@ -240,6 +240,8 @@ def _distribution(
         enabled=config.Enabled,
         default_root_object=config.DefaultRootObject,
         comment=config.Comment,
+        price_class=config.PriceClass,
+        ipv6=config.IsIPV6Enabled,
     )
 
 

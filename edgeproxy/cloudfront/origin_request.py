@@ -33,6 +33,13 @@ REWRITTEN = frozenset(
 HANDSHAKE = frozenset({b"sec-websocket-key", b"sec-websocket-version"})
 """Without these there is no WebSocket (RFC 6455 section 4.1); its other fields pass where settings forward them."""
 
+OVERRIDES = frozenset(
+    {b"x-forwarded-host", b"x-forwarded-server", b"x-host", b"x-original-url", b"x-rewrite-url",
+     b"x-http-method-override", b"x-http-method", b"x-method-override"}
+)  # fmt: skip
+"""Fields by which frameworks let a request be taken for another one. They are in no key, so what they bring about must
+not get into a cache: in `rfc9111` rules a GET or HEAD loses them (security sheet, "cache poisoning", "CPDoS")."""
+
 AUTHORIZED_METHODS = frozenset({"PUT", "POST", "PATCH", "DELETE"})
 """Authorization passes with these whatever the settings are, and with OPTIONS where that is not cached."""
 
@@ -144,6 +151,8 @@ def _as_it_came(request: RequestHead) -> Headers:
     headers = end_to_end(request.headers).without({b"host"})
     if any(name.startswith(INTERNAL_PREFIX) for name in headers.names()):
         headers = Headers(field for field in headers if not field[0].lower().startswith(INTERNAL_PREFIX))
+    if request.method in ("GET", "HEAD"):
+        headers = headers.without(OVERRIDES)
     left = forwards_left(request)
     if left:
         headers = headers.replaced(b"Max-Forwards", str(left - 1).encode())

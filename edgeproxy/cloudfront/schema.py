@@ -379,9 +379,7 @@ class DistributionConfig(Part):
     CustomErrorResponses: Listed[CustomErrorResponse] = no_items()
     Comment: str
     Logging: Logs | None = noted("accepted, has no effect: the access log is set in the settings")
-    PriceClass: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All", "None"] = noted(
-        f"{LATER}: every POP serves", default="PriceClass_All"
-    )
+    PriceClass: Literal["PriceClass_100", "PriceClass_200", "PriceClass_All", "None"] = "PriceClass_All"
     Enabled: bool
     ViewerCertificate: Certificate | None = noted(
         "accepted, has no effect: certificates are minted or set in the settings, and TLS 1.2 and 1.3 are spoken"
@@ -391,7 +389,7 @@ class DistributionConfig(Part):
     HttpVersion: Literal["http1.1", "http2", "http3", "http2and3"] = noted(
         f"{LATER}: viewers are served over HTTP/1.1", default="http1.1"
     )
-    IsIPV6Enabled: bool = noted(f"{LATER}: the resolver answers with whatever addresses nodes have", default=True)
+    IsIPV6Enabled: bool = True
     ContinuousDeploymentPolicyId: str = noted(default="")
     Staging: bool = noted(f"{LATER}: it is served like any other", default=False)
     AnycastIpListId: str = noted(default="")

@@ -2,6 +2,7 @@
 
 GET  /healthz    it answers
 GET  /status     every node with its health and counters
+POST /nodes/NAME/drain    have no more viewers sent there        POST /nodes/NAME/undrain    have them sent there again
 GET  /clock      the time here        POST /clock {"advance": SECONDS}    move the test clock of every node
 """
 
@@ -50,6 +51,7 @@ class Control:
         application = web.Application(client_max_size=64 * 1024)
         application.router.add_get("/healthz", self.healthz)
         application.router.add_get("/status", self.status)
+        application.router.add_post("/nodes/{name}/{order:drain|undrain}", self.order)
         application.router.add_get("/clock", self.clock)
         application.router.add_post("/clock", self.move_clock)
         return application
@@ -61,6 +63,19 @@ class Control:
     async def status(self, request: web.Request) -> web.Response:
         """{"nodes": [...]}; a node that does not answer has `error` instead of its counters."""
         return web.json_response({"nodes": await asyncio.gather(*map(self._node_status, self._nodes))})
+
+    async def order(self, request: web.Request) -> web.Response:
+        """Drain a POP or undo it: 200 when it knows, 404 with the names there are, 502 when it did not answer."""
+        name, order = request.match_info["name"], request.match_info["order"]
+        pops = {node.name: node for node in self._nodes if node.mode == "pop"}
+        if name not in pops:
+            sentence = f"There is no POP {name!r}; there are: {', '.join(pops) or 'none'}."
+            return web.json_response({"error": sentence, "pops": list(pops)}, status=404)
+        status, answer = await self._tell(pops[name], b"", f"/{order}")
+        if status != 200:
+            sentence = f"{name} did not take the order: {answer.get('error', status)}"
+            return web.json_response({"error": sentence}, status=502)
+        return web.json_response(answer)
 
     async def clock(self, request: web.Request) -> web.Response:
         """The time here."""
@@ -95,9 +110,11 @@ class Control:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return known | {"ready": False, "error": str(error) or type(error).__name__}
 
-    async def _tell(self, node: KnownNode, body: bytes) -> tuple[int, dict[str, Any]]:  # Any: as above
+    async def _tell(
+        self, node: KnownNode, body: bytes, path: str = "/clock"
+    ) -> tuple[int, dict[str, Any]]:  # Any: as above
         try:
-            async with self._session.post(node.admin + "/clock", data=body) as response:
+            async with self._session.post(node.admin + path, data=body) as response:
                 return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return 0, {"error": str(error) or type(error).__name__}

@@ -4,24 +4,55 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
 from edgeproxy.control.api import new_session
-from edgeproxy.errors import OriginError, OriginUnreachable
+from edgeproxy.errors import ConfigError, Fault, OriginError, OriginUnreachable
 
 
-def ask(control: str, path: str) -> Any:  # Any: the control plane's JSON
-    """GET a path of the control plane. Raises OriginError with what to do about it."""
-    return asyncio.run(_ask(control, path))
+def ask(control: str, path: str, *, refused: int | None = None) -> Any:  # Any: the control plane's JSON
+    """GET a path of the control plane, or of another admin listener. Raises OriginError with what to do about it.
+
+    An answer with the status `refused` counts as one.
+    """
+    return asyncio.run(_ask(control, path, refused))
 
 
-async def _ask(control: str, path: str) -> Any:  # Any: as above
+def ask_for_explanation(admin: str, ip: str, name: str) -> Any:  # Any: the resolver's JSON
+    """Which POP the resolver with this admin listener sends a client to. Raises ConfigError, OriginError."""
+    answer = ask(admin, "/explain?" + urlencode({"ip": ip, "name": name}), refused=400)
+    if "error" in answer:
+        raise ConfigError([Fault("", "explain", f"{ip} {name}", answer["error"])])
+    return answer
+
+
+def tell(control: str, path: str) -> Any:  # Any: as above
+    """POST to a path of the control plane. Raises OriginError with what the control plane says is wrong."""
+    return asyncio.run(_tell(control, path))
+
+
+async def _tell(control: str, path: str) -> Any:  # Any: as above
+    try:
+        async with new_session() as session, session.post(control + path) as response:
+            answer = await response.json()
+            if response.status != 200:
+                raise OriginError(str(answer.get("error", response.status)))
+            return answer
+    except aiohttp.ClientConnectionError as error:
+        raise OriginUnreachable(f"nothing answers at {control} ({error}); is the CDN running?") from None
+    except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as error:
+        raise OriginError(f"{control} gave no usable answer: {error}") from None
+
+
+async def _ask(control: str, path: str, refused: int | None) -> Any:  # Any: as above
     try:
         async with new_session() as session, session.get(control + path) as response:
-            response.raise_for_status()
+            if response.status != refused:
+                response.raise_for_status()
             return await response.json()
     except aiohttp.ClientConnectionError as error:
-        raise OriginUnreachable(f"no control plane answers at {control} ({error}); is the CDN running?") from None
+        raise OriginUnreachable(f"nothing answers at {control} ({error}); is the CDN running?") from None
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise OriginError(f"the control plane at {control} gave no usable answer: {error}") from None
+        raise OriginError(f"{control} gave no usable answer: {error}") from None

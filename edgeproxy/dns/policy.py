@@ -1,24 +1,40 @@
-"""Which POP is best for a client: a table of networks, and what is out of service.
+"""Which POP is best for a client: the operator's rules, measured latency, distance, and what is out of service.
 
-Everything is computed when the table is built. The networks of a family are cut into disjoint ranges of addresses with
-one order of POPs each, neighbours with the same order joined. A look-up is one bisection, and the range tells how
-wide the answer is valid (the scope of RFC 7871): wider answers are asked for less often.
+In this order: the network's rule, the country's rule, measured round-trip times, distance, the order of the settings.
+Rules name the first few; the others follow as they would without a rule. Only then is looked at who may serve at all
+(price class) and who can (health): the order stays, some are left out. When nobody is left, nobody is left out.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+from edgeproxy.dns.geography import UNKNOWN, Location, arc_km, expected_ms, least_ms, vector
+from edgeproxy.dns.networks import Client, Networks
+
+__all__ = ["Choice", "Client", "Measured", "Policy", "Pop", "Rank", "Ranking", "Reason"]
+
+MARGIN_MS, MARGIN = 5.0, 0.1
+"""By how much, in milliseconds and as a share, a measured POP must be better than the nearest one to go before it.
+Less would make answers change with every measurement."""
+PLACES_MAX = 65_536
+"""Orders by distance remembered, one a location; beyond that they are all forgotten and made again."""
 
 
 class Reason(Enum):
     """Why a POP was chosen. The value is a sentence; the name is what counters and logs carry."""
 
     NETWORK = "The table of networks names it for this client."
-    DEFAULT = "No network of the table covers this client."
+    COUNTRY = "The table of countries names it for this client's country."
+    LATENCY = "Its measured round-trip time to the client's network is the best."
+    DISTANCE = "It is the nearest to where the client's network is."
+    DEFAULT = "Nothing is known of this client that would tell POPs apart."
+    EXPLORE = "It is tried for a short while, to learn how far it is."
     FAILOVER = "The POPs before it are out of service."
     FAIL_OPEN = "Every POP is out of service, so it is answered as if none were."
 
@@ -30,31 +46,10 @@ class Pop:
     name: str
     v4: tuple[str, ...] = ()
     v6: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """POPs, best first; never empty."""
-
-    pops: tuple[Pop, ...]
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """What is known of where a client is: the first `prefix` bits of an address of `bits` bits, the rest zero."""
-
-    address: int
-    bits: int
-    prefix: int
-
-    @staticmethod
-    def at(text: str) -> Client:
-        """Known by its whole address. An IPv4 address in IPv6 clothes counts as IPv4."""
-        address = ip_address(text)
-        if isinstance(address, IPv6Address):
-            address = address.ipv4_mapped or address
-        return Client(int(address), address.max_prefixlen, address.max_prefixlen)
+    location: Location = UNKNOWN
+    region: str = ""
+    https_port: int | None = None
+    """Where it speaks HTTPS, None when it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,101 +61,206 @@ class Choice:
     scope: int
 
 
-class _Table:
-    """The networks of one family."""
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One POP in a ranking, and the numbers behind its place."""
 
-    __slots__ = ("_bits", "_default", "_exact", "_orders", "_starts")
+    pop: Pop
+    km: float | None
+    measured_ms: float | None
+    expected_ms: float | None
+    """From the distance; None when that is not known."""
 
-    def __init__(self, bits: int, networks: Mapping[tuple[int, int], Order], default: Order) -> None:
-        """`networks`: (first address, prefix length) to order."""
-        self._bits = bits
-        self._default = default
-        self._starts: list[int] = []
-        self._orders: list[Order] = []
-        self._cut(networks)
-        by_length: dict[int, dict[int, Order]] = {}
-        for (start, length), order in networks.items():
-            by_length.setdefault(length, {})[start >> bits - length] = order
-        self._exact = sorted(by_length.items(), reverse=True)
 
-    def _cut(self, networks: Mapping[tuple[int, int], Order]) -> None:
-        """Fill the ranges: a sweep over the networks in order of address, the enclosing ones on a stack."""
-        enclosing = [(2**self._bits, self._default)]
-        self._begin(0, self._default)
-        for start, length in sorted(networks):
-            while enclosing[-1][0] <= start:
-                end, _ = enclosing.pop()
-                self._begin(end, enclosing[-1][1])
-            enclosing.append((start + 2 ** (self._bits - length), networks[start, length]))
-            self._begin(start, networks[start, length])
-        while len(enclosing) > 1:
-            end, _ = enclosing.pop()
-            self._begin(end, enclosing[-1][1])
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """All POPs that may serve, best first, and where the client is taken to be."""
 
-    def _begin(self, start: int, order: Order) -> None:
-        """From this address on, this order; a range begun at the same address is replaced."""
-        if start == 2**self._bits:
-            return
-        if self._starts and self._starts[-1] == start:
-            self._starts.pop()
-            self._orders.pop()
-        if not self._orders or self._orders[-1] != order:
-            self._starts.append(start)
-            self._orders.append(order)
+    ranks: tuple[Rank, ...]
+    reason: Reason
+    location: Location
+    scope: int
 
-    def find(self, client: Client) -> tuple[Order, int]:
-        """The order for a client, and the scope in bits, never more than is known of the client."""
-        index = bisect_right(self._starts, client.address) - 1
-        scope = 0
-        if index > 0:
-            scope = self._apart(client.address, self._starts[index] - 1)
-        if index + 1 < len(self._starts):
-            scope = max(scope, self._apart(client.address, self._starts[index + 1]))
-        if scope <= client.prefix:
-            return self._orders[index], scope
-        return self._covering(client), client.prefix
 
-    def _apart(self, address: int, neighbour: int) -> int:
-        """Shortest prefix that covers the address and not its neighbour."""
-        return self._bits - (address ^ neighbour).bit_length() + 1
+class Measured(Protocol):
+    """What is known of round-trip times. Milliseconds."""
 
-    def _covering(self, client: Client) -> Order:
-        """The client is known less exactly than the table is: the longest network that covers all it may be."""
-        for length, orders in self._exact:
-            if length <= client.prefix:
-                order = orders.get(client.address >> self._bits - length)
-                if order is not None:
-                    return order
-        return self._default
+    def times(self, client: Client) -> Mapping[str, float] | None:
+        """By POP's name, for the client's network; None when there is nothing usable."""
+
+    def exploring(self, client: Client) -> str | None:
+        """The POP that is tried for the client's network just now."""
+
+    def width(self, client: Client) -> int:
+        """Bits of the client's address that what was measured depends on."""
+
+
+Located = tuple[Location | None, int]
+"""Where a client is, and for how wide a network that holds (in bits)."""
+
+
+def _nowhere(_: Client) -> Located:
+    return None, 0
 
 
 class Policy:
-    """The whole table; immutable."""
+    """The operator's tables and the POPs; what is measured and what is down comes with each question."""
 
-    __slots__ = ("_tables",)
+    __slots__ = ("_countries", "_default", "_distances", "_locate", "_names", "_networks", "_points")
 
     def __init__(
-        self, networks: Iterable[tuple[IPv4Network | IPv6Network, tuple[Pop, ...]]], default: tuple[Pop, ...]
+        self,
+        networks: Iterable[tuple[IPv4Network | IPv6Network, tuple[Pop, ...]]],
+        default: tuple[Pop, ...],
+        *,
+        countries: Mapping[str, tuple[Pop, ...]] | None = None,
+        locate: Callable[[Client], Located] = _nowhere,
     ) -> None:
-        """POPs best first. Those of `default` that a network does not name come after the ones it does.
+        """POPs best first. Those of `default` that a rule does not name come after the ones it does.
 
         `default` must not be empty, and no network may come twice.
         """
-        everybody = Order(default, Reason.DEFAULT)
-        entries: dict[int, dict[tuple[int, int], Order]] = {32: {}, 128: {}}
-        for network, pops in networks:
-            others = tuple(pop for pop in default if pop not in pops)
-            place = int(network.network_address), network.prefixlen
-            entries[network.max_prefixlen][place] = Order(pops + others, Reason.NETWORK)
-        self._tables = {bits: _Table(bits, found, everybody) for bits, found in entries.items()}
+        self._networks: Networks[tuple[Pop, ...]] = Networks(networks, ())
+        self._default = default
+        self._countries = countries or {}
+        self._locate = locate
+        self._points = [(pop.name, vector(pop.location)) for pop in default if pop.location.is_a_point]
+        self._names = frozenset(pop.name for pop in default)
+        self._distances: dict[tuple[float | None, float | None], tuple[Mapping[str, float], tuple[Pop, ...]]] = {}
 
-    def choose(self, client: Client, down: Collection[str] = frozenset()) -> Choice:
-        """The first POP for this client that is not down; the first of all when every one is (fail open)."""
-        order, scope = self._tables[client.bits].find(client)
-        first = order.pops[0]
-        if first.name not in down:
-            return Choice(first, order.reason, scope)
-        for pop in order.pops:
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all POPs that anybody without a rule may be sent to."""
+        return self._names
+
+    def choose(
+        self,
+        client: Client,
+        down: Collection[str] = frozenset(),
+        *,
+        allowed: Collection[str] | None = None,
+        measured: Measured | None = None,
+    ) -> Choice:
+        """The first POP for this client that is allowed and not down; the first allowed when all are down (fail open).
+
+        `allowed` names POPs, None allows all; when it leaves none, it leaves all.
+        """
+        rule, reason, location, scope, width = self._known(client)
+        if rule:  # the usual end: a rule's POP serves, and nothing else was looked at
+            first = rule[0]
+            if first.name not in down and (allowed is None or first.name in allowed):
+                return Choice(first, reason, scope)
+        rest, why = self._rest(client, location, measured)
+        order, reason = (_joined(rule, rest), reason) if rule else (rest, why)
+        if measured is not None:
+            width = max(width, min(measured.width(client), client.prefix))
+        scope = max(scope, width)
+        if allowed is not None:
+            order = tuple(pop for pop in order if pop.name in allowed) or order
+        if measured is not None and not rule:
+            tried = measured.exploring(client)
+            for pop in order if tried is not None else ():
+                if pop.name == tried and tried not in down:
+                    return Choice(pop, Reason.EXPLORE, scope)
+        for index, pop in enumerate(order):
             if pop.name not in down:
-                return Choice(pop, Reason.FAILOVER, scope)
-        return Choice(first, Reason.FAIL_OPEN, scope)
+                return Choice(pop, reason if index == 0 else Reason.FAILOVER, scope)
+        return Choice(order[0], Reason.FAIL_OPEN, scope)
+
+    def rank(
+        self, client: Client, *, allowed: Collection[str] | None = None, measured: Measured | None = None
+    ) -> Ranking:
+        """The order in which `choose` goes, with its numbers. Health is left to whoever shows it."""
+        rule, reason, location, scope, width = self._known(client)
+        rest, why = self._rest(client, location, measured)
+        order, reason = (_joined(rule, rest), reason) if rule else (rest, why)
+        if allowed is not None:
+            order = tuple(pop for pop in order if pop.name in allowed) or order
+        distances, _ = self._from(location)
+        times = (measured.times(client) if measured is not None else None) or {}
+        ranks = []
+        for pop in order:
+            km = distances.get(pop.name)
+            ranks.append(Rank(pop, km, times.get(pop.name), None if km is None else expected_ms(km)))
+        return Ranking(tuple(ranks), reason, location or UNKNOWN, max(scope, width))
+
+    def runner_up(self, client: Client, down: Collection[str], measured: Measured) -> str | None:
+        """The POP worth trying for a client's network: not measured yet, and possibly better than the best one.
+
+        None when nothing of the kind is left, or a rule decides there anyway.
+        """
+        rule, _, location, _, _ = self._known(client)
+        if rule:
+            return None
+        times, (distances, _) = measured.times(client) or {}, self._from(location)
+        usable = [times[pop.name] for pop in self._default if pop.name in times and pop.name not in down]
+        if not usable:
+            return None
+        best = min(usable)
+        bounds = [
+            (least_ms(distances[pop.name]) if pop.name in distances else 0.0, distances.get(pop.name, 0.0), pop.name)
+            for pop in self._default
+            if pop.name not in times and pop.name not in down
+        ]
+        bound, _, name = min(bounds, default=(best, 0.0, ""))
+        return name if bound < best - MARGIN_MS else None
+
+    def _known(self, client: Client) -> tuple[tuple[Pop, ...], Reason, Location | None, int, int]:
+        """A rule's POPs if there is one, why, where the client is; how wide the rule holds, and the location."""
+        rule, scope = self._networks.find(client)
+        location, width = self._locate(client)
+        width = min(width, client.prefix)
+        if rule:
+            return rule, Reason.NETWORK, location, scope, width
+        if location is not None and self._countries:
+            rule = self._countries.get(location.country, ())
+            scope = max(scope, width)
+        return rule, Reason.COUNTRY, location, scope, width
+
+    def _rest(
+        self, client: Client, location: Location | None, measured: Measured | None
+    ) -> tuple[tuple[Pop, ...], Reason]:
+        """All POPs by what is measured and how far they are, whatever the rules say."""
+        distances, nearest = self._from(location)
+        reason = Reason.DISTANCE if distances else Reason.DEFAULT
+        times = measured.times(client) if measured is not None else None
+        if not times:
+            return nearest, reason
+
+        def value(pop: Pop) -> float:
+            time = times.get(pop.name)
+            if time is not None:
+                return time
+            km = distances.get(pop.name)
+            return math.inf if km is None else expected_ms(km)
+
+        order = sorted(nearest, key=value)
+        ahead, gained = value(order[0]), value(nearest[0]) - value(order[0])
+        if order[0] is not nearest[0] and gained < max(MARGIN_MS, MARGIN * ahead):
+            order.remove(nearest[0])
+            order.insert(0, nearest[0])
+        return tuple(order), Reason.LATENCY if order[0].name in times else reason
+
+    def _from(self, location: Location | None) -> tuple[Mapping[str, float], tuple[Pop, ...]]:
+        """Kilometres by POP's name, of those whose place is known (nothing when the client's is not), and all POPs,
+        nearest first, those of unknown place last."""
+        if location is None or not location.is_a_point:
+            return {}, self._default
+        place = location.latitude, location.longitude
+        known = self._distances.get(place)
+        if known is None:
+            if len(self._distances) >= PLACES_MAX:
+                self._distances.clear()
+            here = vector(location)
+            distances = {name: arc_km(here, there) for name, there in self._points}
+            if len(distances) == len(self._default):
+                nearest = sorted(self._default, key=lambda pop: distances[pop.name])
+            else:
+                nearest = sorted(self._default, key=lambda pop: distances.get(pop.name, math.inf))
+            known = self._distances[place] = distances, tuple(nearest)
+        return known
+
+
+def _joined(rule: tuple[Pop, ...], rest: tuple[Pop, ...]) -> tuple[Pop, ...]:
+    """A rule's POPs, then the others."""
+    return rule + tuple(pop for pop in rest if pop not in rule)

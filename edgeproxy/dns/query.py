@@ -36,10 +36,13 @@ DO = 0x8000
 
 OPT = 41
 SUBNET_OPTION = 8
+COOKIE_OPTION = 10
+COOKIE_LENGTHS = frozenset({8, *range(16, 41)})
+"""A client's half alone, or with a server's of 8 to 32 bytes (RFC 7873 §4)."""
 
 
 class Rcode(IntEnum):
-    """How a query ended (RFC 1035 §4.1.1, RFC 6891 §9)."""
+    """How a query ended (RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8)."""
 
     NOERROR = 0
     FORMERR = 1
@@ -48,6 +51,7 @@ class Rcode(IntEnum):
     NOTIMP = 4
     REFUSED = 5
     BADVERS = 16
+    BADCOOKIE = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,10 @@ class Edns:
     """Largest UDP answer the asker takes, as it says."""
     dnssec_ok: bool = False
     subnet: Subnet | None = None
+    cookie: bytes = b""
+    """As sent: the client's half, and the server's if it has one; empty when there is none."""
+    ends_in_subnet: bool = False
+    """The client subnet's address is the end of the whole message: nothing follows it."""
     verdict: Rcode = Rcode.NOERROR
     """FORMERR when an option is broken, BADVERS when the version is not ours."""
 
@@ -87,6 +95,11 @@ class Question:
     def folded(self) -> bytes:
         """The name as compared. Length bytes are below "A", so that folding leaves them alone."""
         return self.name.lower()
+
+    @property
+    def wire(self) -> bytes:
+        """As it was asked, and as it comes back."""
+        return self.name + _QUESTION_TAIL.pack(self.type, self.klass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +179,7 @@ def _read_additional(wire: bytes, position: int, count: int) -> Edns | None:
             edns = _read_edns(klass, ttl, wire[position - length : position])
     if position != len(wire):
         raise _Malformed
-    return edns
+    return replace(edns, ends_in_subnet=False) if edns is not None and count > 1 else edns
 
 
 def _after_name(wire: bytes, position: int) -> int:
@@ -193,15 +206,16 @@ def _read_edns(payload: int, ttl: int, options: bytes) -> Edns:
     if ttl >> 16 & 0xFF:
         return replace(edns, verdict=Rcode.BADVERS)  # Options of a version unknown here mean nothing here.
     try:
-        return replace(edns, subnet=_read_subnet(options))
+        return _read_options(edns, options)
     except _Malformed:
         return replace(edns, verdict=Rcode.FORMERR)
 
 
-def _read_subnet(options: bytes) -> Subnet | None:
-    """The client subnet among the options; the others are ignored (RFC 6891 §6.1.2)."""
+def _read_options(edns: Edns, options: bytes) -> Edns:
+    """Client subnet and cookie among the options; the others are ignored (RFC 6891 §6.1.2)."""
     subnet: Subnet | None = None
-    position = count = 0
+    cookie = b""
+    position = count = code = 0
     while position < len(options):
         if position + _OPTION_HEAD.size > len(options) or count == OPTIONS_MAX:
             raise _Malformed
@@ -214,7 +228,11 @@ def _read_subnet(options: bytes) -> Subnet | None:
             if subnet is not None:
                 raise _Malformed
             subnet = _subnet(options[start:position])
-    return subnet
+        elif code == COOKIE_OPTION and not cookie:  # RFC 7873 §5.2: the first one counts
+            cookie = options[start:position]
+            if length not in COOKIE_LENGTHS:
+                raise _Malformed
+    return replace(edns, subnet=subnet, cookie=cookie, ends_in_subnet=code == SUBNET_OPTION)
 
 
 def _subnet(option: bytes) -> Subnet:

@@ -1,6 +1,7 @@
 """A node's admin listener: health, readiness, metrics, the test clock. Any worker answers for the whole node.
 
-Never on a viewer's port. GET /healthz · /readyz · /metrics · /status, and with `--clock test` GET and POST /clock.
+Never on a viewer's port. GET /healthz · /readyz · /metrics · /status · /rtt, POST /drain · /undrain, and with
+`--clock test` GET and POST /clock.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aiohttp import web
 from edgeproxy import __version__
 from edgeproxy.edge.node import Place
 from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.telemetry.metrics import CONTENT_TYPE, Gauge, render
 
@@ -27,13 +29,20 @@ class Admin:
     """The handlers. `wall` is the node's clock, `uptime` in seconds."""
 
     def __init__(
-        self, place: Place, page: SharedPage, workers: int, wall: Callable[[], float], uptime: Callable[[], float]
+        self,
+        place: Place,
+        page: SharedPage,
+        workers: int,
+        wall: Callable[[], float],
+        uptime: Callable[[], float],
+        round_trips: RoundTrips,
     ) -> None:
         self._place = place
         self._page = page
         self._workers = workers
         self._wall = wall
         self._uptime = uptime
+        self._round_trips = round_trips
 
     def application(self) -> web.Application:
         """The routes."""
@@ -42,6 +51,9 @@ class Admin:
         application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status", self.status)
+        application.router.add_get("/rtt", self.rtt)
+        application.router.add_post("/drain", self.drain)
+        application.router.add_post("/undrain", self.undrain)
         application.router.add_get("/clock", self.clock)
         application.router.add_post("/clock", self.advance)
         return application
@@ -51,13 +63,33 @@ class Admin:
         return web.Response(text="ok\n")
 
     async def readyz(self, request: web.Request) -> web.Response:
-        """200 when every worker accepts connections and the node is not draining, else 503 and why."""
-        ready = self._page.ready_workers
-        if self._page.draining:
-            return web.Response(status=503, text="draining\n")
-        if ready < self._workers:
-            return web.Response(status=503, text=f"{ready} of {self._workers} workers are ready\n")
-        return web.Response(text="ready\n")
+        """200 when every worker accepts connections and the node is not draining, nor drained, else 503 and why.
+
+        EdgeProxy-Connections says how many viewers are connected.
+        """
+        page, reason = self._page, ""
+        if page.draining:
+            reason = "draining"
+        elif page.drained:
+            reason = "drained by the operator"
+        elif page.ready_workers < self._workers:
+            reason = f"{page.ready_workers} of {self._workers} workers are ready"
+        headers = {"EdgeProxy-Connections": str(max(0, page.total(Counter.CONNECTIONS_OPEN)))}
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ready'}\n", headers=headers)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        """Have no more viewers sent here; those that come all the same are served."""
+        self._page.drained = True
+        return web.json_response({"name": self._place.name, "drained": True})
+
+    async def undrain(self, request: web.Request) -> web.Response:
+        """Have viewers sent here again."""
+        self._page.drained = False
+        return web.json_response({"name": self._place.name, "drained": False})
+
+    async def rtt(self, request: web.Request) -> web.Response:
+        """Round-trip times of viewers since this worker was last asked: [network, samples, mean in ms]."""
+        return web.json_response({"node": self._place.name, "samples": self._round_trips.take()})
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text, summed over the workers."""
@@ -82,6 +114,7 @@ class Admin:
                 "region": self._place.region,
                 "version": __version__,
                 "ready": self._page.ready_workers >= self._workers and not self._page.draining,
+                "drained": self._page.drained,
                 "workers": self._workers,
                 "pid": os.getpid(),
                 "uptime": round(self._uptime(), 3),

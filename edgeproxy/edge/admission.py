@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgeproxy.cloudfront import fields as cf
-from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket
+from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
 from edgeproxy.cloudfront.pages import Cause
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
@@ -20,11 +20,12 @@ from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.errors import Detail
-from edgeproxy.headers import without_internal
+from edgeproxy.headers import without_internal, without_nominated
 from edgeproxy.message import Client, Incoming, Peer, RequestHead
 from edgeproxy.model import Distribution, Mode, Rules, ViewerProtocol
 from edgeproxy.outcome import Result
-from edgeproxy.rules.key import cache_key
+from edgeproxy.rules.key import resource_key, variant_key
+from edgeproxy.rules.ranges import excessive
 from edgeproxy.rules.routing import choose_behavior, route
 from edgeproxy.telemetry.counters import Counter, Counters
 
@@ -83,21 +84,29 @@ class Admission:
         elif cf.distributions_passed(head.headers) >= CHAIN_MAX:
             self._counters.add(Counter.LOOPS_REFUSED)
             raise Refused(403, Cause.LOOP, client=client, distribution=distribution, detail=Detail.INVALID_REQUEST)
-        if head.target == b"/" and distribution.default_root_object:
-            head = replace(head, target=b"/" + distribution.default_root_object.encode())
-        elif head.path == b"/" and distribution.default_root_object:
-            head = replace(head, target=b"/" + distribution.default_root_object.encode() + head.target[1:])
+        head = _with_root_object(head, distribution)
+        if excessive(head.headers):
+            head = head.with_headers(head.headers.without({b"range", b"if-range"}))
         behavior = choose_behavior(distribution, head.path)
         if hop is None:
             self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
         origin = distribution.origins[behavior.origin]
+        if not head.authority:  # HTTP/1.0 may come without Host, but neither key nor next hop can do without one
+            head = replace(head, authority=origin_host(origin, head.scheme))
         upgrade = asks_upgrade(head) if distribution.rules is Rules.RFC9111 else is_websocket(head)
         tier_region = None if serving.next_tier is None else serving.next_tier.region
         way = route(head, upgrade, distribution, behavior, origin, tier_region)
-        key = hop.key if hop is not None and hop.key is not None else cache_key(head, distribution, behavior)
+        named = resource_key(head, distribution, behavior)
+        key = hop.key if hop is not None and hop.key is not None else variant_key(named, head, behavior)
         floor = self._ledger.floor(key)
+        if head.method == "OPTIONS":
+            named = resource(head, distribution)
         if hop is not None:
             floor = max(floor, hop.floor)
+            if hop.refresh and peer is Peer.TIER:
+                # Something was changed through that tier. What is stored here is spoiled, and so is what is still on
+                # its way into the store (INVALIDATION rule 6); the workers of this node see it at once.
+                self._page.next_generation(named)
         return Ask(
             incoming=incoming,
             request=head,
@@ -109,17 +118,26 @@ class Admission:
             route=way,
             upgrade=upgrade,
             key=key,
-            generation=self._page.generation(distribution.id, head.path),
+            generation=self._page.generation(named),
             floor=floor,
             hop=hop,
             request_id=hop.request_id if hop is not None else request_id,
-            presenter=self.presenter(serving, distribution, request_id if hop is None else hop.request_id, peer),
+            presenter=self.presenter(
+                serving, distribution, request_id if hop is None else hop.request_id, peer, key if way.cached else None
+            ),
             trace=Trace(),
             owner=self._owner(key, peer) if way.cached else None,
         )
 
-    def presenter(self, serving: Serving, distribution: Distribution | None, request_id: str, peer: Peer) -> Presenter:
-        """How answers to this sender look."""
+    def presenter(
+        self,
+        serving: Serving,
+        distribution: Distribution | None,
+        request_id: str,
+        peer: Peer,
+        key: bytes | None = None,
+    ) -> Presenter:
+        """How answers to this sender look; `key` is told where the settings say so."""
         return Presenter(
             node=self._place.name,
             code=self._place.code,
@@ -127,12 +145,13 @@ class Admission:
             request_id=request_id,
             cache_status=serving.settings.tier.cache_status,
             peer=peer,
+            key=key if serving.settings.tier.cache_status_key else None,
         )
 
     def _identify(self, incoming: Incoming, serving: Serving) -> tuple[RequestHead, HopRequest | None, Peer]:
         """Who asks. A regional serves nobody but tiers; a POP never believes a viewer that speaks like one."""
         head = incoming.head
-        cleaned = head.with_headers(without_internal(head.headers))
+        cleaned = head.with_headers(without_nominated(without_internal(head.headers)))
         if incoming.client.peer is Peer.WORKER:
             self._counters.add(Counter.REQUESTS_FROM_WORKER)
             return cleaned, read_request(head.headers, Peer.WORKER), Peer.WORKER
@@ -154,13 +173,13 @@ class Admission:
             said = headers.get(CLIENT)
             if said is not None and (address := _address(said)) is not None:
                 return replace(client, address=address)
-        if serving.settings.trust.proxies and _within(client.address, serving.settings.trust.proxies):
+        if serving.settings.trust.proxies and within(client.address, serving.settings.trust.proxies):
             chain = [part.strip() for part in (headers.combined(b"x-forwarded-for") or b"").split(b",")]
             for part in reversed(chain):
                 address = _address(part)
                 if address is None:
                     break
-                if not _within(address, serving.settings.trust.proxies):
+                if not within(address, serving.settings.trust.proxies):
                     return replace(client, address=address)
         return client
 
@@ -239,6 +258,18 @@ class Admission:
         return None if owner == self._place.worker else owner
 
 
+def resource(request: RequestHead, distribution: Distribution) -> bytes:
+    """What an unsafe request to this target spoils, whatever else keys are made of and whatever the method: a name."""
+    rooted = replace(_with_root_object(request, distribution), method="GET")
+    return resource_key(rooted, distribution, choose_behavior(distribution, rooted.path))
+
+
+def _with_root_object(head: RequestHead, distribution: Distribution) -> RequestHead:
+    if head.path != b"/" or not distribution.default_root_object:
+        return head
+    return replace(head, target=b"/" + distribution.default_root_object.encode() + head.target[1:])
+
+
 def _address(text: bytes) -> str | None:
     try:
         return str(ipaddress.ip_address(text.decode("ascii").strip("[]")))
@@ -246,7 +277,8 @@ def _address(text: bytes) -> str | None:
         return None
 
 
-def _within(address: str, networks: Sequence[str]) -> bool:
+def within(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address lies in one of these networks."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -29,7 +29,7 @@ class Ask:
     upgrade: bool
     key: bytes
     generation: int
-    """Of the path, when the head arrived: what is stored under another one is unusable."""
+    """Of the resource, when the head arrived: what is stored under another one is unusable."""
     floor: int
     hop: HopRequest | None
     request_id: str
@@ -42,3 +42,8 @@ class Ask:
     def refresh(self) -> bool:
         """The tier that asks will not have our own copy."""
         return self.hop is not None and self.hop.refresh
+
+    @property
+    def current(self) -> bool:
+        """The tier that asks will not have a stale answer while a fresh one can be had."""
+        return self.hop is not None and self.hop.current

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from edgeproxy.edge.http1 import Limits
+from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.message import Answer, Incoming, Peer
 from edgeproxy.settings import Connections
 from edgeproxy.telemetry.counters import Counters
@@ -33,6 +34,8 @@ class Door:
     """Addresses that bring the requests of many clients, such as load balancers: not capped by themselves."""
     half_close: bool = True
     """Whoever ends its sending may still wait for its answer. Tiers and workers never do, but for a tunnel's sake."""
+    round_trips: RoundTrips | None = None
+    """Where the round-trip times of connections go, if anywhere."""
     limits: Limits = field(init=False)
     admitted: Admission = field(init=False)
 

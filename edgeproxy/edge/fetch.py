@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from cachetools import LRUCache
 
@@ -13,16 +14,25 @@ from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Landing, Mark, Re
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks
-from edgeproxy.errors import OriginError
+from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.searches import Searches
+from edgeproxy.errors import OriginError, OriginInvalid
 from edgeproxy.headers import Headers
-from edgeproxy.message import no_body
+from edgeproxy.message import RequestHead, no_body
 from edgeproxy.outcome import Reason, StoredHead
-from edgeproxy.rules import freshness, lookup, storing, validation
-from edgeproxy.rules.key import head_key
-from edgeproxy.store.memory import MemoryStore, Stored, Writer
+from edgeproxy.rules import freshness, lookup, partial, storing, validation
+from edgeproxy.rules.key import head_key, range_key
+from edgeproxy.rules.ranges import ContentRange, received_part
+from edgeproxy.store.memory import MemoryStore, Stored, Terms, Writer
 from edgeproxy.telemetry.counters import Counters
 
 REFRESHED_MAX = 10_000
+
+PERSONAL = frozenset({b"cache-control", b"pragma", b"authorization"})
+"""Fields for which a request's answer may not be stored although the next one's may."""
+
+Landed: TypeAlias = tuple[Landing[Reply], Callable[[], Awaitable[None]] | None]
+"""What came, and what is left to do once everybody knows."""
 
 
 @dataclass(slots=True)
@@ -39,7 +49,18 @@ class Errand:
     """Nobody waits; the fetch goes to its end all the same."""
 
     @property
+    def ranged(self) -> bool:
+        """The Range goes along: nothing is stored, or not all of it. What is stored whole is validated as a whole."""
+        asked = self.ask.request.method == "GET" and b"range" in self.ask.request.headers
+        return asked and (self.validated is None or self.validated.head.parts is not None)
+
+    @property
     def key(self) -> bytes:
+        """Whoever wants the same joins under this key; a part is shared by those who asked for the same part."""
+        return range_key(self.ask.key, self.ask.request) if self.ranged else self.store_key
+
+    @property
+    def store_key(self) -> bytes:
         """What HEAD brings is kept apart: it never leads a GET's fill."""
         return head_key(self.ask.key) if self.ask.request.method == "HEAD" else self.ask.key
 
@@ -48,10 +69,19 @@ class Fetcher:
     """Fetches for one worker."""
 
     def __init__(
-        self, store: MemoryStore, nexthop: NextHop, ledger: Ledger, counters: Counters, clocks: Clocks
+        self,
+        store: MemoryStore,
+        nexthop: NextHop,
+        page: SharedPage,
+        ledger: Ledger,
+        counters: Counters,
+        clocks: Clocks,
+        searches: Searches,
     ) -> None:
+        self._searches = searches
         self._store = store
         self._nexthop = nexthop
+        self._page = page
         self._ledger = ledger
         self._counters = counters
         self._clocks = clocks
@@ -61,39 +91,61 @@ class Fetcher:
         """The circumstances under which a fetch for this request starts now."""
         return Mark(ask.distribution.revision, ask.generation, ask.refresh, self._ledger.applied())
 
-    async def fetch(
-        self, errand: Errand, flight: Flight[Reply]
-    ) -> tuple[Landing[Reply], Callable[[], Awaitable[None]] | None]:
+    def must_refresh(self, ask: Ask, key: bytes) -> bool:
+        """After an unsafe request the next tier's copy must not come back (INVALIDATION rule 6)."""
+        if ask.owner is not None or ask.generation == 0:
+            return ask.refresh
+        return ask.refresh or (key, ask.generation) not in self._refreshed
+
+    async def fetch(self, errand: Errand, flight: Flight[Reply]) -> Landed:
         """Ask upstream once (twice when a 304 is about nothing we have). Raises OriginError, Overloaded."""
         ask = errand.ask
-        heads = [stored.head for stored in errand.found]
-        if errand.validated is not None and ask.request.method != "HEAD":
-            heads.remove(errand.validated.head)
-            request = validation.conditional(ask.request, [*heads, errand.validated.head])
-        else:
-            request = validation.unconditional(ask.request)
-        refresh = self._must_refresh(ask)
-        reply = await self._nexthop.send(ask, request, no_body(), refresh=refresh, interim=flight.announce)
+        refresh = self.must_refresh(ask, errand.store_key)
+        reply = await self._send(errand, self._question(errand), refresh, flight)
         if reply.head.status == 304:
             refreshed = self._refresh(errand, reply)
             if refreshed is not None:
                 return refreshed, None
-            request = validation.unconditional(ask.request)
-            reply = await self._nexthop.send(ask, request, no_body(), refresh=refresh, interim=flight.announce)
+            reply = await self._send(errand, self._plain(errand), refresh, flight)
+            if reply.head.status == 304:
+                reply.body.close()
+                raise OriginInvalid("The origin answered 304 to a request without conditions.")
         if errand.hides_failures and lookup.is_failure(reply.head.status, ask.behavior.caching):
             reply.body.close()
             raise OriginError("The origin answered with an error.", status=reply.head.status)
-        if refresh:
-            self._refreshed[errand.key, ask.generation] = True
-        return self._landing(errand, flight, reply)
+        if refresh and reply.by_tier:
+            self._refreshed[errand.store_key, ask.generation] = True
+        if ask.request.method == "HEAD" and reply.head.status == 200:
+            self._heed_head(errand, reply)
+        return self._land(errand, flight, reply)
 
-    def _must_refresh(self, ask: Ask) -> bool:
-        """After an unsafe request the next tier's copy must not come back (INVALIDATION rule 6)."""
-        if ask.owner is not None or ask.generation == 0:
-            return ask.refresh
-        return ask.refresh or (ask.key, ask.generation) not in self._refreshed
+    async def keep(self, errand: Errand, reply: Reply, flight: Flight[Reply]) -> Landed:
+        """Store an answer that has come already: to a POST that speaks for its target (RFC 9110 section 9.3.3)."""
+        return self._land(errand, flight, reply)
+
+    async def _send(self, errand: Errand, request: RequestHead, refresh: bool, flight: Flight[Reply]) -> Reply:
+        ask = errand.ask
+        current = errand.background or lookup.asks_for_itself(ask.request, ask.behavior.caching)
+        return await self._nexthop.send(
+            ask, request, no_body(), refresh=refresh, current=current, interim=flight.announce
+        )
+
+    def _question(self, errand: Errand) -> RequestHead:
+        """The request with the validators of what is stored; a HEAD needs none, there is no body to be spared."""
+        request = errand.ask.request
+        if errand.validated is None or request.method == "HEAD":
+            return self._plain(errand)
+        others = [stored.head for stored in errand.found if stored is not errand.validated]
+        asking = validation.conditional(request, [*others, errand.validated.head])
+        return validation.with_range(asking, request) if errand.ranged else asking
+
+    def _plain(self, errand: Errand) -> RequestHead:
+        request = errand.ask.request
+        bare = validation.unconditional(request)
+        return validation.with_range(bare, request) if errand.ranged else bare
 
     def _refresh(self, errand: Errand, reply: Reply) -> Refreshed | None:
+        """What a 304 vouches for, under its new head; None when it is about nothing we have."""
         reply.body.close()
         head = validation.selected([stored.head for stored in errand.found], reply.head)
         if head is None:
@@ -108,16 +160,40 @@ class Fetcher:
             as_of=reply.as_of,
             request=ask.request,
         )
-        kept = self._store.refresh(stored, fresh, self._keep_until(ask, fresh), ask.generation)
-        return Refreshed(kept, _came(reply))
+        edition = self._edition(ask, reply)
+        kept = self._store.refresh(stored, fresh, self._terms(ask, fresh, edition))
+        return Refreshed(kept, _came(reply, edition))
 
-    def _landing(
-        self, errand: Errand, flight: Flight[Reply], reply: Reply
-    ) -> tuple[Landing[Reply], Callable[[], Awaitable[None]] | None]:
+    def _heed_head(self, errand: Errand, reply: Reply) -> None:
+        """A 200 to a HEAD renews the stored responses to GET that it could have been about, or ends them (4.3.5)."""
         ask = errand.ask
-        refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at)
+        edition = self._edition(ask, reply)
+        for stored in errand.found:
+            if stored.head.method == "HEAD" or not lookup.matches(stored.head, ask.request, ask.behavior.caching):
+                continue
+            fresh = validation.freshened_by_head(
+                _sized(stored),
+                reply.head,
+                requested_at=reply.requested_at,
+                received_at=reply.received_at,
+                as_of=reply.as_of,
+            )
+            if fresh is None:
+                self._store.remove(stored)
+            else:
+                self._store.refresh(stored, fresh, self._terms(ask, fresh, edition))
+
+    def _land(self, errand: Errand, flight: Flight[Reply], reply: Reply) -> Landed:
+        ask, parts = errand.ask, errand.ranged
+        refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at, parts=parts)
         if refusal is not None:
-            return Alone(reply, refusal), None
+            anybody = ask.request.with_headers(ask.request.headers.without(PERSONAL))
+            caching = ask.behavior.caching
+            lasting = storing.refusal(anybody, reply.head, caching, reply.received_at, parts=parts) is not None
+            return Alone(reply, refusal, lasting), None
+        writer = self._store.begin(errand.store_key, reply.body.length)
+        if writer is None:
+            return Alone(reply, Reason.TOO_LARGE), None
         head = storing.stored_head(
             ask.request,
             reply.head,
@@ -125,25 +201,68 @@ class Fetcher:
             received_at=reply.received_at,
             as_of=reply.as_of,
         )
-        writer = self._store.begin(errand.key, reply.body.length)
-        if writer is None:
-            return Alone(reply, Reason.TOO_LARGE), None
         settings = ask.serving.settings.fills
-        fill = Fill(head, reply.body, writer, settings.window, self._counters, lambda: flight.waiters > 0)
+        part, edition = received_part(reply.head), self._edition(ask, reply)
+        fill = Fill(head, reply.body, writer, settings.window, self._counters, lambda: flight.waiters > 0, part)
         if errand.background:
             fill.keep()
 
         def commit(writer: Writer, trailers: Headers) -> bool:
-            return writer.commit(head, trailers, self._keep_until(ask, head), ask.generation)
+            if part is not None:
+                return self._commit_part(errand, reply, head, part, edition, writer)
+            if ask.serving.settings.cache.no_vary_search:
+                self._searches.remember(ask, head)
+            return writer.commit(head, trailers, self._terms(ask, head, edition))
 
         async def rest() -> None:
             await fill.pump(commit, settings.finish_remaining)
 
-        return Filled(fill, _came(reply)), rest
+        return Filled(fill, _came(reply, edition)), rest
 
-    def _keep_until(self, ask: Ask, head: StoredHead) -> float:
-        return freshness.keep_until(head, ask.behavior.caching, ask.serving.settings.cache.stale_keep)
+    def _commit_part(
+        self, errand: Errand, reply: Reply, head: StoredHead, carried: ContentRange, edition: int, writer: Writer
+    ) -> bool:
+        """Keep a part: with the others of the same body where there are such, otherwise by itself."""
+        ask, part, length = errand.ask, carried.part, carried.length
+        if part is None or length is None or writer.length != part.length:
+            writer.abandon()  # the body is not what its head says
+            return False
+        if head.parts is None:
+            return writer.commit(head, Headers(), self._terms(ask, head, edition))
+        for stored in self._store.find(errand.store_key, self._clocks.wall()):
+            usable = stored.terms.generation == ask.generation and self._ledger.covers(stored.head.as_of, ask.floor)
+            if not usable or stored.head.vary != head.vary:
+                continue
+            if partial.combines(stored.head, reply.head, reply.received_at):
+                grown = partial.combined(
+                    stored.head,
+                    reply.head,
+                    requested_at=reply.requested_at,
+                    received_at=reply.received_at,
+                    as_of=reply.as_of,
+                )
+                return writer.extend(stored, grown, self._terms(ask, grown, edition), part.first)
+        return writer.commit_part(head, self._terms(ask, head, edition), part.first, length)
+
+    def _edition(self, ask: Ask, reply: Reply) -> int:
+        """The edition of what has just come: the owner of the key makes a new one, others are told."""
+        if ask.owner is None:
+            return self._page.next_edition(ask.key)
+        return reply.edition if reply.by_owner else self._page.edition(ask.key)
+
+    def _terms(self, ask: Ask, head: StoredHead, edition: int) -> Terms:
+        keep_until = freshness.keep_until(head, ask.behavior.caching, ask.serving.settings.cache.stale_keep)
+        return Terms(keep_until, ask.generation, edition)
 
 
-def _came(reply: Reply) -> Came:
-    return Came(reply.head.status, reply.result, reply.by_owner, reply.received_at - reply.requested_at)
+def _sized(stored: Stored) -> StoredHead:
+    """The head of a stored response with a Content-Length: one that came in chunks has a length by now too."""
+    if b"content-length" in stored.head.headers:
+        return stored.head
+    headers = stored.head.headers.replaced(b"Content-Length", b"%d" % stored.length)
+    return stored.head.with_headers(headers)
+
+
+def _came(reply: Reply, edition: int) -> Came:
+    seconds = reply.received_at - reply.requested_at
+    return Came(reply.head.status, reply.result, reply.by_owner, seconds, edition)

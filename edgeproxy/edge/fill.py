@@ -9,6 +9,7 @@ from edgeproxy.errors import BodyAborted
 from edgeproxy.headers import Headers
 from edgeproxy.message import Body
 from edgeproxy.outcome import StoredHead
+from edgeproxy.rules.ranges import ContentRange, Part
 from edgeproxy.store.memory import Writer
 from edgeproxy.telemetry.counters import Counter, Counters
 
@@ -17,7 +18,8 @@ class Fill:
     """One such body.
 
     As long as `writer` takes the bytes, all of them are there for everybody. When the store has no room for more the
-    fill takes no new readers, and keeps `window` bytes for those it has: then the slowest one sets the pace.
+    fill takes no new readers once it is read, and keeps `window` bytes for those it has: then the slowest one sets the
+    pace.
     """
 
     def __init__(
@@ -28,15 +30,24 @@ class Fill:
         window: int,
         counters: Counters,
         awaited: Callable[[], bool],
+        part: ContentRange | None = None,
     ) -> None:
-        """`awaited` tells whether somebody is about to read who has not begun yet."""
+        """`awaited` tells whether somebody is about to read who has not begun yet. `part`: of the stored response
+        this brings only that."""
         self.head = head
+        self.part = part
         self.length = body.length
+        self.received = 0
+        """Bytes so far."""
         self.trailers = Headers()
         self.done = False
         self.error: BodyAborted | None = None
         self._body = body
         self._writer: Writer | None = writer
+        self._space = writer
+        """Counts the bytes that are here, also when they will not be kept."""
+        self._returned: Callable[[], None] | None = None
+        """Ends the loan that remains for those who still read when all has come."""
         self._blocks = writer.blocks
         self._dropped = 0
         self._window = window
@@ -44,6 +55,7 @@ class Fill:
         self._awaited = awaited
         self._kept = False
         self._stopped = False
+        self._closed = False
         self._finish_remaining = 0
         self._pumping: asyncio.Task[None] | None = None
         self._readers: set[FillReader] = set()
@@ -52,12 +64,14 @@ class Fill:
     @property
     def joinable(self) -> bool:
         """Whether a new reader would find every byte from the first on."""
-        return not self._stopped and (self._writer is not None or (self.done and self._dropped == 0))
+        return not self._stopped and not self._closed
 
-    def reader(self) -> FillReader:
-        """A body that reads this fill from its beginning."""
-        reader = FillReader(self)
+    def reader(self, part: Part | None = None) -> FillReader:
+        """A body that reads this fill from its beginning to its end, or a part of it."""
+        reader = FillReader(self, part)
         self._readers.add(reader)
+        if self.done and self._returned is None:
+            self._returned = self._space.lend()
         return reader
 
     def keep(self) -> None:
@@ -85,13 +99,16 @@ class Fill:
             self.done = True
         finally:
             self._pumping = None
-            if self._writer is not None:
-                self._writer.abandon()
+            if not self._readers:
+                self._space.abandon()
+            elif self._returned is None:
+                self._returned = self._space.lend()
             self._body.close()
             self._wake()
 
     async def _pump(self) -> None:
         while block := await self._body.read():
+            self.received += len(block)
             if self._writer is not None and not self._writer.append(block):
                 self._writer = None
             if self._writer is None:
@@ -99,9 +116,12 @@ class Fill:
                 self._trim()
             self._wake()
             self._stop_if_unread()
-            while self._writer is None and self._backlog() > self._window and self._readers:
-                self._room.clear()
-                await self._room.wait()
+            while self._writer is None and self._backlog() > self._window and (self._readers or self._awaited()):
+                if self._readers:
+                    self._room.clear()
+                    await self._room.wait()
+                else:
+                    await asyncio.sleep(0)  # whoever waits for the head begins to read in one of the next steps
                 self._trim()
 
     def _stop_if_unread(self) -> None:
@@ -119,9 +139,13 @@ class Fill:
         return sum(map(len, self._blocks))
 
     def _trim(self) -> None:
+        """Let go what everybody has read, unless somebody is about to begin."""
+        if self._awaited():
+            return
         read = min((reader.position for reader in self._readers), default=self._dropped + len(self._blocks))
         surplus = read - self._dropped
         if surplus > 0:
+            self._space.give_back(sum(map(len, self._blocks[:surplus])))
             del self._blocks[:surplus]
             self._dropped += surplus
 
@@ -142,6 +166,7 @@ class Fill:
     def moved(self) -> None:
         """A reader took a block."""
         if self._writer is None:
+            self._closed = True
             self._room.set()
 
     def left(self, reader: FillReader) -> None:
@@ -149,39 +174,58 @@ class Fill:
         self._readers.discard(reader)
         self._room.set()
         self._stop_if_unread()
+        if not self._readers and self._returned is not None:
+            returned, self._returned = self._returned, None
+            returned()
 
 
 class FillReader:
-    """A Body over a fill, from its first byte."""
+    """A Body over a fill, or over a part of it."""
 
-    def __init__(self, fill: Fill) -> None:
+    def __init__(self, fill: Fill, part: Part | None) -> None:
         self._fill = fill
+        self._skip = 0 if part is None else part.first
+        self._whole = part is None
+        self._left = fill.length if part is None else part.length
         self._waiting: asyncio.Future[None] | None = None
-        self._read = 0
         self.position = 0
 
     @property
     def length(self) -> int | None:
-        return None if self._fill.length is None else self._fill.length - self._read
+        return self._left
 
     @property
     def trailers(self) -> Headers:
-        return self._fill.trailers
+        return self._fill.trailers if self._whole else Headers()
 
     async def read(self) -> bytes:
-        while True:
+        while self._whole or self._left:
             block = self._fill.block(self.position)
             if block is not None:
                 self.position += 1
-                self._read += len(block)
                 self._fill.moved()
-                return block
-            if self._fill.error is not None:
+                wanted = self._wanted(block)
+                if wanted:
+                    return wanted
+            elif self._fill.error is not None:
                 raise self._fill.error
-            if self._fill.done:
-                return b""
-            self._waiting = asyncio.get_running_loop().create_future()
-            await self._waiting
+            elif self._fill.done:
+                break
+            else:
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
+        return b""
+
+    def _wanted(self, block: bytes) -> bytes:
+        if self._skip:
+            skipped = min(self._skip, len(block))
+            self._skip -= skipped
+            block = block[skipped:]
+        if self._left is not None:
+            if not self._whole:
+                block = block[: self._left]
+            self._left -= len(block)
+        return block
 
     def wake(self) -> None:
         """Something changed in the fill."""

@@ -43,6 +43,8 @@ class Came:
     result: Result
     by_owner: bool
     seconds: float
+    edition: int = 0
+    """Of the key, as of this answer (see SharedPage.edition)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Alone(Generic[Own]):
 
     own: Own | None
     reason: Reason
+    lasting: bool = True
+    """The answer is why, and not the request that brought it: the next one will be alike."""
 
 
 Landing: TypeAlias = Filled | Refreshed | Alone[Own]
@@ -122,6 +126,10 @@ class Flights(Generic[Own]):
     def unshared(self, key: bytes) -> Reason | None:
         """Why the last answer under this key could not be shared, while that is remembered (hit-for-miss)."""
         return self._unshared.get(key)
+
+    def do_not_share(self, key: bytes, reason: Reason) -> None:
+        """What came under this key is of no use to those who wait for it: for a while nobody does."""
+        self._unshared[key] = reason
 
     def in_progress(self, key: bytes) -> list[Flight[Own]]:
         """The fetches of a key that are running now."""
@@ -186,7 +194,9 @@ class Flights(Generic[Own]):
         flight.waiters -= 1
         flight.interim.remove(interim)
         if flight.waiters == 0 and not flight.landed.done() and flight.task is not None:
-            flight.task.cancel()  # nobody has seen anything of it, and nobody waits for it
+            # Nobody has seen anything of it and nobody waits for it; nor may anybody come to wait for it now.
+            self._end(flight)
+            flight.task.cancel()
 
     async def _fly(self, flight: Flight[Own], start: Start[Own]) -> None:
         try:
@@ -197,7 +207,7 @@ class Flights(Generic[Own]):
             flight.landed.set_exception(error)
             flight.landed.exception()  # nobody may be left to look at it
             return
-        except BaseException as error:
+        except BaseException as error:  # also a cancellation: whoever waits must not wait for ever
             self._end(flight)
             if not isinstance(error, asyncio.CancelledError):
                 log.exception("a fetch failed unexpectedly")
@@ -211,7 +221,8 @@ class Flights(Generic[Own]):
         flight.landing = landing
         flight.landed.set_result(landing)
         if isinstance(landing, Alone):
-            self._unshared[flight.key] = landing.reason
+            if landing.lasting:
+                self._unshared[flight.key] = landing.reason
             self._end(flight)
             if not flight.led:
                 self._reclaim(landing)

@@ -50,6 +50,8 @@ class Listener:
         self._empty = asyncio.Event()
         self._empty.set()
         self.connections: set[Connection] = set()
+        self._accepted: dict[Connection, socket.socket] = {}
+        """Of connections whose round-trip time is asked for at their end."""
         for listening in self._sockets:
             listening.setblocking(False)
         self._start_accepting()
@@ -81,6 +83,10 @@ class Listener:
     def closed(self, connection: Connection) -> None:
         """As connection.Home."""
         self.connections.discard(connection)
+        accepted = self._accepted.pop(connection, None)
+        if accepted is not None and self._door.round_trips is not None:
+            # At the end of a connection, so that each counts once, with the most that was learnt of it.
+            self._door.round_trips.sample(accepted, connection.client.address)
         self._left(connection.client.address)
 
     # Accepting
@@ -136,6 +142,8 @@ class Listener:
             self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
         connection = Connection(self._door, self, address, port)
+        if self._door.round_trips is not None:
+            self._accepted[connection] = accepted
         task = self._loop.create_task(self._enter(accepted, connection))
         self._entering.add(task)
         task.add_done_callback(lambda entered: self._entered(entered, accepted, connection))
@@ -159,6 +167,7 @@ class Listener:
         """What has become a connection says by itself when it is closed; this may have become none."""
         self._entering.discard(entered)
         if not connection.made:
+            self._accepted.pop(connection, None)
             accepted.close()
             self._left(connection.client.address)
         self._check_empty()

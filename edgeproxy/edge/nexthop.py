@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.origin_request import origin_request, origin_scheme, response_fields
 from edgeproxy.edge.ask import Ask
-from edgeproxy.edge.dates import shift_request, shift_response
+from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.node import Clocks, NextTier, Place
-from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable
+from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Origin, Rules
@@ -49,6 +49,18 @@ class Reply:
     """What became of the request at the tier that answered; Miss from an origin."""
     by_owner: bool = False
     """Another worker of this node answered."""
+    edition: int = 0
+    """Which that worker said its answer is of."""
+    by_tier: bool = False
+    """The next tier answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What tiers are asked to do beyond the request itself; the origin is never told."""
+
+    refresh: bool
+    current: bool
 
 
 class _Unusable(Exception):
@@ -78,20 +90,24 @@ class NextHop:
         body: Body,
         *,
         refresh: bool = False,
+        current: bool = False,
         interim: Callable[[ResponseHead], None],
     ) -> Reply:
         """The answer to `request`, which is `ask.request` or a conditional form of it. Raises OriginError, Overloaded.
 
-        `refresh` asks tiers for content that is newer than their own copy.
+        `refresh` asks tiers for content that is newer than their own copy, `current` for nothing stale.
         """
+        wishes = Wishes(refresh, current)
         if ask.owner is not None:
-            reply = await self._to_owner(ask, request, refresh, interim)
+            reply = await self._to_owner(ask, request, wishes, interim)
             if reply is not None:
                 return reply
+            # Whether the tier's copy was asked for anew after a change is what only the owner knows.
+            wishes = replace(wishes, refresh=refresh or ask.generation != 0)
         tier = ask.serving.next_tier
         if tier is not None and (not ask.route.straight or not self._place.knows_origin):
             try:
-                return await self._to_tier(ask, tier, request, body, refresh, interim)
+                return await self._to_tier(ask, tier, request, body, wishes, interim)
             except _Unusable as unusable:
                 if not self._place.knows_origin or (
                     ask.serving.settings.tier.fallback == "error" and ask.trace.reason is not Reason.MISMATCH
@@ -100,14 +116,15 @@ class NextHop:
         return await self._to_origin(ask, request, body, interim)
 
     async def _to_owner(
-        self, ask: Ask, request: RequestHead, refresh: bool, interim: Callable[[ResponseHead], None]
+        self, ask: Ask, request: RequestHead, wishes: Wishes, interim: Callable[[ResponseHead], None]
     ) -> Reply | None:
-        """The key's owner; None when it cannot be reached (it is being restarted): then this worker does its work."""
+        """The key's owner; None when it cannot be reached (it is being restarted, or all connections to it are taken):
+        then this worker does its work."""
         assert ask.owner is not None
         target = self._place.owners[ask.owner]
         try:
-            reply = await self._hop(ask, target, request, no_body(), refresh, interim)
-        except _Unusable:
+            reply = await self._hop(ask, target, request, no_body(), wishes, interim)
+        except (_Unusable, Overloaded):
             return None
         self._counters.add(Counter.HOP_WORKER)
         reply.by_owner = True
@@ -119,7 +136,7 @@ class NextHop:
         tier: NextTier,
         request: RequestHead,
         body: Body,
-        refresh: bool,
+        wishes: Wishes,
         interim: Callable[[ResponseHead], None],
     ) -> Reply:
         now = self._clocks.monotonic()
@@ -131,15 +148,18 @@ class NextHop:
             via = cf.via_request(self._place.name, request.version, ask.distribution.rules)
             request = request.with_headers(request.headers.plus((b"Via", via)))
         try:
-            reply = await self._hop(ask, tier.target, request, body, refresh, interim, ask.serving.settings.tier.key)
-            if not self._ledger.covers(reply.as_of, ask.floor) and not refresh:
+            key = ask.serving.settings.tier.key
+            reply = await self._hop(ask, tier.target, request, body, wishes, interim, key)
+            if not self._ledger.covers(reply.as_of, ask.floor) and not wishes.refresh:
                 reply.body.close()
-                reply = await self._hop(ask, tier.target, request, body, True, interim, ask.serving.settings.tier.key)
+                wishes = replace(wishes, refresh=True)
+                reply = await self._hop(ask, tier.target, request, body, wishes, interim, key)
         except _Unusable as unusable:
             if isinstance(unusable.error, OriginUnreachable) or unusable.error.detail is Detail.ORIGIN_CONNECT:
                 self._tier_rests_until = self._clocks.monotonic() + TIER_REST
                 log.warning("tier %s cannot be reached: %s", tier.name, unusable.error)
             raise
+        reply.by_tier = True
         return reply
 
     async def _hop(
@@ -148,7 +168,7 @@ class NextHop:
         target: Target,
         request: RequestHead,
         body: Body,
-        refresh: bool,
+        wishes: Wishes,
         interim: Callable[[ResponseHead], None],
         tier_key: str | None = None,
     ) -> Reply:
@@ -165,7 +185,8 @@ class NextHop:
             client=ask.client,
             scheme=ask.request.scheme,
             request_id=ask.request_id,
-            refresh=refresh,
+            refresh=wishes.refresh,
+            current=wishes.current or ask.current,
         )
         headers = end_to_end(without_internal(request.headers)).plus(*hop.fields(tier_key))
         if ask.upgrade:
@@ -187,7 +208,7 @@ class NextHop:
         answer = read_answer(exchange.head.headers)
         if answer is None and exchange.tunnel is None:
             exchange.body.close()
-            raise _Unusable(OriginUnreachable(f"What answers as the tier is none: status {exchange.head.status}."))
+            raise _Unusable(_no_tier(exchange.head.status))
         if answer is not None and exchange.head.status == MISMATCH_STATUS and answer.mismatch is not None:
             exchange.body.close()
             ask.trace.reason = Reason.MISMATCH
@@ -197,7 +218,9 @@ class NextHop:
             raise OriginError("The tier could not get it either.", status=exchange.head.status)
         as_of = applied if answer is None else answer.as_of
         result = Result.MISS if answer is None else answer.result
-        return self._reply(exchange, as_of, requested_at, result)
+        reply = self._reply(exchange, as_of, requested_at, result)
+        reply.edition = 0 if answer is None else answer.edition
+        return reply
 
     async def _to_origin(
         self, ask: Ask, request: RequestHead, body: Body, interim: Callable[[ResponseHead], None]
@@ -210,8 +233,6 @@ class NextHop:
             request, ask.distribution, ask.behavior, origin, ask.client, request_id=ask.request_id.encode(), via=via
         )
         offset = self._clocks.offset()
-        if offset:
-            outward = shift_request(outward, -offset)
         as_of = self._ledger.applied()
         if ask.hop is not None and ask.hop.applied.number > as_of.number:
             as_of = ask.hop.applied
@@ -270,6 +291,16 @@ class NextHop:
     def _origin_target(self, ask: Ask, origin: Origin) -> Target:
         tls = origin_scheme(origin, ask.request.scheme) == "https"
         return Target(origin.host, origin.https_port if tls else origin.http_port, tls=tls)
+
+
+def _no_tier(status: int) -> OriginError:
+    """The error for an answer that does not speak as one of our tiers does.
+
+    403 (another tier key) and 503 (full) say something about the tier, which is left alone for a while; any other
+    status may be about this request alone, and one viewer's request must not cut all others off from the tier.
+    """
+    message = f"What answers as the tier is none: status {status}."
+    return OriginUnreachable(message) if status in (403, 503) else OriginError(message)
 
 
 def _worth_another_hop(error: OriginError, request: RequestHead) -> bool:

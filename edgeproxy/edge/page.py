@@ -1,7 +1,8 @@
 """One page of shared memory for what every worker of a node must see at once.
 
-Layout, native byte order: eight signed 64-bit words, the generations (unsigned 32-bit), then one row of counters per
-worker. The parent makes it before the first worker is forked; anonymous memory, so it ends with the node.
+Layout, native byte order: eight signed 64-bit words, the generations and the editions (unsigned 32-bit), then one row
+of counters per worker. The parent makes it before the first worker is forked; anonymous memory, so it ends with the
+node.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from xxhash import xxh3_64_intdigest
 from edgeproxy.telemetry.counters import ROW, Counter, Counters, total
 
 BUCKETS = 1 << 18
-"""Generation buckets. Paths that share one are dropped together; with this many that is rare, and only costs a miss."""
+"""Of generations and of editions. Resources that share one lose what is stored together; with this many that is rare,
+and only costs a miss."""
 
 
 class _Word(IntEnum):
@@ -23,6 +25,7 @@ class _Word(IntEnum):
     RELOADS = 2
     DRAINING = 3
     READY_WORKERS = 4
+    DRAINED = 5
     WORDS = 8
 
 
@@ -31,11 +34,13 @@ class SharedPage:
 
     def __init__(self, workers: int) -> None:
         generations_at = 8 * _Word.WORDS
-        rows_at = generations_at + 4 * BUCKETS
+        editions_at = generations_at + 4 * BUCKETS
+        rows_at = editions_at + 4 * BUCKETS
         self._memory = mmap.mmap(-1, rows_at + 8 * ROW * workers)
         view = memoryview(self._memory)
         self._words = view[:generations_at].cast("q")
-        self._generations = view[generations_at:rows_at].cast("I")
+        self._generations = view[generations_at:editions_at].cast("I")
+        self._editions = view[editions_at:rows_at].cast("I")
         rows = view[rows_at:].cast("q")
         self.rows = [Counters(rows[ROW * worker : ROW * (worker + 1)]) for worker in range(workers)]
 
@@ -63,6 +68,15 @@ class SharedPage:
         self._words[_Word.DRAINING] = int(value)
 
     @property
+    def drained(self) -> bool:
+        """Whether the operator wants no new viewers sent here. Those that come all the same are served."""
+        return bool(self._words[_Word.DRAINED])
+
+    @drained.setter
+    def drained(self, value: bool) -> None:
+        self._words[_Word.DRAINED] = int(value)
+
+    @property
     def ready_workers(self) -> int:
         """How many workers accept connections. The parent writes it."""
         return self._words[_Word.READY_WORKERS]
@@ -71,25 +85,41 @@ class SharedPage:
     def ready_workers(self, value: int) -> None:
         self._words[_Word.READY_WORKERS] = value
 
-    def generation(self, distribution: str, path: bytes) -> int:
-        """How often something was changed by an unsafe method at this path, or at one that shares its bucket."""
-        return self._generations[_bucket(distribution, path)]
+    def generation(self, resource: bytes) -> int:
+        """How often a resource, or one that shares its bucket, was changed by an unsafe method."""
+        return self._generations[_bucket(resource)]
 
-    def next_generation(self, distribution: str, path: bytes) -> None:
-        """What is stored for this path, in any worker, is unusable from now on (RFC 9111 section 4.4).
+    def next_generation(self, resource: bytes) -> None:
+        """What is stored for this resource, in any worker, is unusable from now on (RFC 9111 section 4.4).
 
         Two workers at once may count as one: what was stored before either is unusable all the same.
         """
-        bucket = _bucket(distribution, path)
-        self._generations[bucket] = (self._generations[bucket] + 1) & 0xFFFFFFFF
+        self._generations[_bucket(resource)] = self.generation(resource) + 1 & 0xFFFFFFFF
+
+    def edition(self, key: bytes) -> int:
+        """How often the owner of a key, or of one that shares its bucket, got something new from upstream for it.
+
+        What other workers hold under the key is of use only at the edition that the owner gave it out at: together they
+        are one cache, which uses the most recent of its responses (RFC 9111 section 4).
+        """
+        return self._editions[_bucket(key)]
+
+    def next_edition(self, key: bytes) -> int:
+        """The owner has got something new; only it may say so. Returns the new edition.
+
+        Keys that share a bucket have one owner, shards being a power of two: nobody else writes here at the same time.
+        """
+        edition = self.edition(key) + 1 & 0xFFFFFFFF
+        self._editions[_bucket(key)] = edition
+        return edition
 
     def total(self, counter: Counter) -> int:
         """A counter summed over the workers."""
         return total(self.rows, counter)
 
 
-def _bucket(distribution: str, path: bytes) -> int:
-    return xxh3_64_intdigest(distribution.encode() + b"\0" + path) % BUCKETS
+def _bucket(name: bytes) -> int:
+    return xxh3_64_intdigest(name) % BUCKETS
 
 
 def owner_of(key: bytes, shards: int, workers: int) -> int:

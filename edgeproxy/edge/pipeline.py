@@ -4,37 +4,42 @@ admission   who asks, which distribution and behaviour, which key            edg
 decide      what the rules say of what the store remembers                    rules/lookup.py
 flight      one fetch per key; everybody reads what it brings                 edge/flight.py
 next hop    the key's owner, the regional, the origin                         edge/nexthop.py
-present     Age, Via, Cache-Status, X-Cache                                   edge/present.py
+answer      from the store, from a fill, as it came; Age, Via, Cache-Status   edge/answers.py, edge/present.py
 record      one per request, when the last byte is out                        telemetry/record.py
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
 from cachetools import TTLCache
 
 from edgeproxy.cloudfront import pages
-from edgeproxy.edge.admission import Admission, Refused
+from edgeproxy.cloudfront.origin_request import forwards_left
+from edgeproxy.edge.admission import Admission, Refused, resource
+from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.fetch import Errand, Fetcher
-from edgeproxy.edge.fill import Fill
-from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Flights, Landing, Refreshed
+from edgeproxy.edge.flight import Alone, Filled, Flight, Flights, Landing, Refreshed
 from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks, Place, Serving
-from edgeproxy.edge.page import SharedPage
-from edgeproxy.edge.parts import part_of
+from edgeproxy.edge.page import SharedPage, owner_of
+from edgeproxy.edge.parts import soon_there
 from edgeproxy.edge.present import Trace
 from edgeproxy.edge.recorder import Recorder
+from edgeproxy.edge.searches import Searches
 from edgeproxy.errors import EdgeError, OriginError, Overloaded, Side
-from edgeproxy.message import Answer, Body, BytesBody, Incoming, Peer, ResponseHead, no_body
+from edgeproxy.message import Answer, BytesBody, Incoming, Peer
 from edgeproxy.model import Rules
 from edgeproxy.outcome import (
     Bypass,
+    Decision,
     Fetch,
     Reason,
     Result,
@@ -44,9 +49,10 @@ from edgeproxy.outcome import (
     StoredHead,
     Unsatisfiable,
 )
-from edgeproxy.rules import freshness, lookup, validation
+from edgeproxy.rules import freshness, lookup, storing
 from edgeproxy.rules.invalidating import invalidated_targets
 from edgeproxy.rules.key import head_key
+from edgeproxy.rules.partial import holds
 from edgeproxy.store.memory import MemoryStore, Stored
 from edgeproxy.telemetry.counters import Counter, Counters
 
@@ -84,12 +90,15 @@ class Pipeline:
         self._admission = Admission(place, page, ledger, counters, clocks)
         fills = serving.settings.fills
         self._flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
-        self._fetcher = Fetcher(store, nexthop, ledger, counters, clocks)
+        self._searches = Searches()
+        self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches)
+        self._answers = Answers(store, page, ledger, clocks)
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
 
     async def handle(self, incoming: Incoming) -> Answer:
         """The answer to a request. Raises only ViewerError (the connection refuses it) and what is a fault of ours."""
-        self._counters.add(Counter.REQUESTS)
+        if incoming.client.peer is not Peer.WORKER:
+            self._counters.add(Counter.REQUESTS)
         request_id = self._admission.request_id()
         try:
             ask = self._admission.admit(incoming, self.serving, request_id)
@@ -97,10 +106,14 @@ class Pipeline:
             return self._refuse(incoming, refused, request_id)
         try:
             answer = await self._answer(ask)
+        except asyncio.CancelledError:
+            self._recorder.left(ask)
+            raise
         except EdgeError as error:
             if error.side is Side.VIEWER:
+                self._recorder.broken(ask, error)
                 raise
-            answer = self._failed(ask, error)
+            answer = self._answers.failed(ask, error)
         answer.sent = self._recorder.finished(ask, answer.head, answer.tunnel is not None)
         return answer
 
@@ -111,11 +124,10 @@ class Pipeline:
     # -- the decision -----------------------------------------------------------------------------------------------
 
     async def _answer(self, ask: Ask) -> Answer:
+        if ask.distribution.rules is Rules.RFC9111 and forwards_left(ask.request) == 0:
+            return self._answers.last_recipient(ask)
         if not ask.route.cached:
             return await self._relay(ask, ask.route.reason or Reason.METHOD)
-        if b"range" in ask.request.headers:
-            answer = self._part_of_stored(ask)
-            return await self._relay(ask, Reason.RANGE_COLD) if answer is None else answer
         for _ in range(JOIN_TRIES):
             answer = await self._from_cache(ask)
             if answer is not None:
@@ -127,16 +139,23 @@ class Pipeline:
         now = self._clocks.wall()
         found = self._usable(ask, now)
         decision = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
+        if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
+            found, decision = self._by_another_query(ask, decision, now)
         match decision:
             case Serve(head, age):
-                return self._serve(ask, _entry(found, head), age, Result.HIT)
-            case ServeStale(head, _):
+                return self._answers.stored(ask, _entry(found, head), age, Result.HIT)
+            case ServeStale(head, _) if not ask.current:
                 stale = _entry(found, head)
                 self._refresh_later(ask, found, stale)
                 return self._serve_stale(ask, stale)
+            case ServeStale(head, _):
+                stale = _entry(found, head)
+                return await self._ask_upstream(ask, Reason.STALE, found, stale, stale)
+            case Fetch(reason) | Revalidate(_, reason) | Unsatisfiable(reason) if self._is_for_the_owner(ask):
+                return await self._relay(ask, reason)
             case Unsatisfiable(reason):
                 ask.trace.reason = reason
-                return self._page_answer(ask, 504, pages.Cause.NOT_STORED)
+                return self._answers.page(ask, 504, pages.Cause.NOT_STORED)
             case Bypass(reason):
                 return await self._relay(ask, reason)
             case Revalidate(head, reason, stale_if_error):
@@ -154,58 +173,41 @@ class Pipeline:
         found = list(self._store.find(ask.key, now))
         if ask.request.method == "HEAD":
             found += self._store.find(head_key(ask.key), now)
+        edition = None if ask.owner is None else self._page.edition(ask.key)
         return [
             stored
             for stored in found
-            if stored.generation == ask.generation and self._ledger.covers(stored.head.as_of, ask.floor)
+            if stored.terms.generation == ask.generation
+            and (edition is None or stored.terms.edition == edition)
+            and self._ledger.covers(stored.head.as_of, ask.floor)
         ]
 
-    # -- from the store ---------------------------------------------------------------------------------------------
+    def _by_another_query(self, ask: Ask, decision: Decision, now: float) -> tuple[list[Stored], Decision]:
+        """A fresh response to a query that its No-Vary-Search calls the same, instead of none."""
+        if ask.hop is not None or ask.request.method != "GET":
+            return [], decision  # a tier that asks knows of changes to the query it names, not of those to others
+        for known in self._searches.others(ask):
+            found = [
+                stored
+                for stored in self._store.find(known.key, now)
+                if stored.terms.generation == self._page.generation(known.resource)
+                and stored.terms.edition == self._page.edition(known.key)
+                and self._ledger.covers(stored.head.as_of, ask.floor)
+                and self._searches.answers(ask, known, stored.head)
+            ]
+            instead = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
+            if isinstance(instead, Serve):
+                return found, instead
+        return [], decision
 
-    def _serve(self, ask: Ask, stored: Stored, age: float, result: Result) -> Answer:
-        trace = ask.trace
-        trace.age = age
-        trace.as_of = stored.head.as_of
-        trace.ttl = freshness.lifetime(stored.head, ask.behavior.caching) - age
-        trace.result = Result.ERROR if stored.head.status >= 400 else result
-        return self._stored_answer(ask, stored.head, BytesBody(stored.blocks, stored.trailers), stored.length)
+    def _is_for_the_owner(self, ask: Ask) -> bool:
+        """What the owner of the key may answer is for this request alone, so nobody here shares or keeps it."""
+        return ask.owner is not None and lookup.asks_for_itself(ask.request, ask.behavior.caching)
 
     def _serve_stale(self, ask: Ask, stored: Stored) -> Answer:
         self._counters.add(Counter.STALE_SERVED)
-        return self._serve(ask, stored, freshness.current_age(stored.head, self._clocks.wall()), Result.HIT)
-
-    def _stored_answer(self, ask: Ask, stored: StoredHead, body: Body, length: int | None) -> Answer:
-        """The answer that a stored response gives to this request: whole, or 304 or 412 (RFC 9110 section 13.2.2)."""
-        status = validation.precondition(ask.request, stored.status, stored.headers)
-        if status is not None or ask.request.method == "HEAD":
-            body.close()
-        if status == 304:
-            return Answer(self._present(ask, ResponseHead(304, validation.not_modified(stored.headers))), no_body())
-        if status is not None:
-            return self._page_answer(ask, status, pages.Cause.PRECONDITION)
-        head = ResponseHead(stored.status, stored.headers, stored.reason)
-        if ask.request.method == "HEAD":
-            if stored.method == "GET" and length is not None:
-                head = head.with_headers(stored.headers.replaced(b"Content-Length", str(length).encode()))
-            return Answer(self._present(ask, head), no_body())
-        return Answer(self._present(ask, head), body)
-
-    def _part_of_stored(self, ask: Ask) -> Answer | None:
-        """The answer to a Range request from a fresh stored response; None when it must go upstream."""
-        now = self._clocks.wall()
-        found = self._usable(ask, now)
-        decision = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
-        if not isinstance(decision, Serve):
-            return None
-        stored = _entry(found, decision.stored)
-        whole = self._serve(ask, stored, decision.age, Result.HIT)
-        if ask.request.method != "GET" or whole.head.status != 200:
-            return whole
-        partial_answer = part_of(ask.request, stored, ask.distribution.rules, self._clocks.random_bytes)
-        if partial_answer is None:
-            return whole
-        head, body = partial_answer
-        return Answer(self._present(ask, head), body)
+        age = freshness.current_age(stored.head, self._clocks.wall())
+        return self._answers.stored(ask, stored, age, Result.HIT)
 
     # -- upstream ---------------------------------------------------------------------------------------------------
 
@@ -252,16 +254,38 @@ class Pipeline:
     def _to_join(self, errand: Errand) -> Flight[Reply] | None:
         """A flight in progress that may bring what this request wants."""
         ask = errand.ask
-        if self._flights.unshared(errand.key) is not None:
+        if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
             return None
         mark = self._fetcher.mark(ask)
         for flight in self._flights.in_progress(errand.key):
             same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
             if not same or flight.mark.refresh < mark.refresh or not self._ledger.covers(flight.mark.as_of, ask.floor):
                 continue
-            if flight.landing is None or (isinstance(flight.landing, Filled) and self._readable(ask, flight.landing)):
+            if flight.landing is None or (isinstance(flight.landing, Filled) and self._joinable(ask, flight.landing)):
+                return flight
+        return self._brings_part(errand) if errand.ranged else None
+
+    def _brings_part(self, errand: Errand) -> Flight[Reply] | None:
+        """A fetch of the whole that will soon have the part asked for."""
+        ask = errand.ask
+        ahead = ask.serving.settings.fills.finish_remaining
+        for flight in self._flights.in_progress(errand.store_key):
+            if flight.mark.generation != ask.generation or not isinstance(flight.landing, Filled):
+                continue
+            near = soon_there(ask.request, flight.landing.fill, ask.distribution.rules, ahead)
+            if near and self._joinable(ask, flight.landing):
                 return flight
         return None
+
+    def _joinable(self, ask: Ask, filled: Filled) -> bool:
+        """Whether a fill that this request did not start answers it too."""
+        return self._readable(ask, filled) and self._shared(ask, filled.fill.head)
+
+    def _shared(self, ask: Ask, head: StoredHead) -> bool:
+        """Whether a response that another request has just brought may be used for this one without asking again: a
+        collapsed request is no excuse for what a stored response would not do (RFC 9111 section 4)."""
+        decision = lookup.decide(ask.request, [replace(head, parts=None)], ask.behavior.caching, self._clocks.wall())
+        return isinstance(decision, Serve | ServeStale)
 
     def _readable(self, ask: Ask, filled: Filled) -> bool:
         """Whether a fill answers this request too: all of it is there, its Vary matches, it covers."""
@@ -271,92 +295,77 @@ class Pipeline:
 
     def _landed(self, errand: Errand, landing: Landing[Reply]) -> Answer | None:
         ask, trace = errand.ask, errand.ask.trace
+        head = _head_of(landing)
+        if head is not None and not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
+            self._flights.do_not_share(errand.key, Reason.STALE)
+        if head is not None and trace.collapsed and not self._shared(ask, head):
+            trace.collapsed = False
+            return None
         match landing:
             case Refreshed(stored, came):
-                self._came(ask, came)
-                if not lookup.matches(stored.head, ask.request, ask.behavior.caching):
+                self._answers.came(ask, came)
+                fits = lookup.matches(stored.head, ask.request, ask.behavior.caching)
+                if not fits or not holds(stored.head, ask.request, ask.distribution.rules):
                     return None
-                age = freshness.current_age(stored.head, self._clocks.wall())
                 trace.stored = True
-                return self._serve(ask, stored, age, Result.HIT if came.result is Result.HIT else Result.REFRESH_HIT)
+                age = freshness.current_age(stored.head, self._clocks.wall())
+                result = Result.HIT if came.result is Result.HIT else Result.REFRESH_HIT
+                return self._answers.stored(ask, stored, age, result)
             case Filled(fill, came):
-                self._came(ask, came)
-                if not self._readable(ask, landing):
-                    return None
-                return self._from_fill(ask, fill, came)
+                return self._answers.filled(ask, fill, came) if self._readable(ask, landing) else None
             case Alone(None, _):
                 trace.collapsed = False
                 return None
             case Alone(Reply() as reply, refusal):
                 landing.own = None
                 trace.refusal = refusal
-                return self._relayed(ask, reply)
+                return self._answers.relayed(ask, reply)
         raise AssertionError(landing)
-
-    def _came(self, ask: Ask, came: Came) -> None:
-        ask.trace.forwarded_status = came.status
-        ask.trace.by_owner = came.by_owner
-        ask.trace.upstream_seconds = came.seconds
-
-    def _from_fill(self, ask: Ask, fill: Fill, came: Came) -> Answer:
-        trace = ask.trace
-        age = freshness.current_age(fill.head, self._clocks.wall())
-        trace.stored = True
-        trace.as_of = fill.head.as_of
-        trace.ttl = freshness.lifetime(fill.head, ask.behavior.caching) - age
-        if b"age" in fill.head.headers or trace.collapsed:
-            trace.age = age
-        result = Result.HIT if trace.collapsed else came.result
-        trace.result = Result.ERROR if fill.head.status >= 400 else result
-        answer = self._stored_answer(ask, fill.head, fill.reader(), fill.length)
-        if answer.body.length == 0 and fill.length != 0:
-            fill.keep()
-        return answer
 
     def _refresh_later(self, ask: Ask, found: Sequence[Stored], stale: Stored) -> None:
         """Revalidate in the background, unless somebody does already (RFC 5861 section 3)."""
         errand = Errand(ask, found, stale, self._hides_failures(ask, stale), background=True)
         if self._flights.in_progress(errand.key) or not self._flights.may_start():
             return
+        self._counters.add(Counter.REFRESHES)
         self._flights.start(errand.key, self._fetcher.mark(ask), partial(self._fetcher.fetch, errand))
 
     # -- past the cache ---------------------------------------------------------------------------------------------
 
     async def _relay(self, ask: Ask, reason: Reason) -> Answer:
-        """Send the request on as it came, and the answer back as it comes; nothing is stored, nobody joins."""
+        """Send the request on as it came, and the answer back as it comes; nobody joins, hardly anything is stored."""
         trace = ask.trace
         if trace.reason is None or not ask.route.cached:
             trace.reason = reason
         self._counters.add(Counter.BYPASSED)
-        reply = await self._nexthop.send(ask, ask.request, ask.incoming.body, interim=ask.incoming.interim)
+        refresh = ask.route.cached and self._fetcher.must_refresh(ask, ask.key)
+        reply = await self._nexthop.send(
+            ask, ask.request, ask.incoming.body, refresh=refresh, interim=ask.incoming.interim
+        )
         for target in invalidated_targets(ask.request, reply.head):
-            self._page.next_generation(ask.distribution.id, target.partition(b"?")[0])
-        return self._relayed(ask, reply)
+            self._page.next_generation(resource(replace(ask.request, target=target), ask.distribution))
+        if ask.request.method == "POST" and self._may_keep(ask, reply):
+            return await self._kept(ask, reply)
+        return self._answers.relayed(ask, reply)
 
-    def _relayed(self, ask: Ask, reply: Reply) -> Answer:
-        trace, status = ask.trace, reply.head.status
-        self._came(ask, Came(status, reply.result, reply.by_owner, reply.received_at - reply.requested_at))
-        trace.as_of = reply.as_of
-        trace.result = Result.ERROR if status >= 400 else reply.result
-        if ask.request.method == "HEAD":
-            reply.body.close()
-        return Answer(self._present(ask, reply.head), reply.body, tunnel=reply.tunnel)
+    def _may_keep(self, ask: Ask, reply: Reply) -> bool:
+        """Whether the answer to a POST may be used for a GET, and this worker is the one that keeps it."""
+        workers = len(self._place.owners)
+        if workers > 1 and owner_of(ask.key, self._place.shards, workers) != self._place.worker:
+            return False
+        refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at)
+        return refusal is None and self._flights.may_start()
 
-    # -- answers made here ------------------------------------------------------------------------------------------
-
-    def _failed(self, ask: Ask, error: EdgeError) -> Answer:
-        """Upstream gave nothing that can be used."""
-        ask.trace.detail = error.detail.value
-        return self._page_answer(ask, error.status, pages.cause_of(error))
-
-    def _page_answer(self, ask: Ask, status: int, cause: pages.Cause) -> Answer:
-        trace = ask.trace
-        trace.generated = True
-        trace.age = None
-        trace.result = Result.ERROR
-        trace.as_of = self._ledger.applied()
-        head, body = pages.page(ask.distribution.rules, status, cause, ask.request_id)
-        return Answer(self._present(ask, head), BytesBody([body]))
+    async def _kept(self, ask: Ask, reply: Reply) -> Answer:
+        """Store what a POST brought, as of the state that it made."""
+        ask.generation = self._page.generation(resource(ask.request, ask.distribution))
+        errand = Errand(ask, (), None, hides_failures=False)
+        start = partial(self._fetcher.keep, errand, reply)
+        flight = self._flights.start(errand.key, self._fetcher.mark(ask), start)
+        landing = await self._flights.lead(flight, ask.incoming.interim)
+        if isinstance(landing, Filled):
+            return self._answers.filled(ask, landing.fill, landing.came)
+        return self._answers.relayed(ask, reply)
 
     def _refuse(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
         """The answer to a request that was not admitted."""
@@ -377,8 +386,15 @@ class Pipeline:
             sent=self._recorder.refused(incoming, refused, serving, request_id, head, trace),
         )
 
-    def _present(self, ask: Ask, head: ResponseHead) -> ResponseHead:
-        return ask.presenter.head(head, ask.trace, self._clocks.wall())
+
+def _head_of(landing: Landing[Reply]) -> StoredHead | None:
+    match landing:
+        case Filled(fill, _):
+            return fill.head
+        case Refreshed(stored, _):
+            return stored.head
+        case _:
+            return None
 
 
 def _entry(found: Sequence[Stored], head: StoredHead) -> Stored:

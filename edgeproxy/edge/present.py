@@ -46,6 +46,8 @@ class Trace:
     ttl: float | None = None
     age: float | None = None
     as_of: AsOf | None = None
+    edition: int = 0
+    """Of the key, when what answers was found or fetched (see SharedPage.edition)."""
     by_owner: bool = False
     """Another worker of this node, the key's owner, answered."""
     generated: bool = False
@@ -58,8 +60,8 @@ class Trace:
     """Where it was forwarded to, in order tried."""
 
 
-def cache_status(node: str, trace: Trace) -> bytes:
-    """This tier's member of Cache-Status."""
+def cache_status(node: str, trace: Trace, key: bytes | None = None) -> bytes:
+    """This tier's member of Cache-Status, with the key when one is given."""
     words = [node if node.replace("-", "a").replace("_", "a").isalnum() and node[0].isalpha() else f'"{node}"']
     if trace.reason is None and not trace.generated:
         words.append("hit")
@@ -74,6 +76,8 @@ def cache_status(node: str, trace: Trace) -> bytes:
             words.append("stored")
     if trace.ttl is not None:
         words.append(f"ttl={round(trace.ttl)}")
+    if key is not None:  # printable by its making; RFC 9651 section 3.3.3 escapes two characters of a string
+        words.append('key="' + key.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"') + '"')
     detail = _detail(trace)
     if detail:
         words.append(f"detail={detail}")
@@ -98,6 +102,8 @@ class Presenter:
     request_id: str
     cache_status: bool
     peer: Peer
+    key: bytes | None = None
+    """To be told in Cache-Status."""
 
     def head(self, head: ResponseHead, trace: Trace, now: float) -> ResponseHead:
         """The head as it goes out."""
@@ -109,7 +115,7 @@ class Presenter:
         if b"date" not in headers:
             added.append((b"Date", format_date(now)))
         if self.peer is not Peer.VIEWER:
-            added.append(HopAnswer(trace.as_of or AsOf("", 0), trace.result, error=trace.generated).field())
+            added.append(self._hop(trace).field())
         headers = self._with_cache_status(headers, trace, added)
         if self.peer is Peer.WORKER:
             return ResponseHead(head.status, headers.plus(*added), head.reason)
@@ -125,11 +131,15 @@ class Presenter:
             ]
         return ResponseHead(head.status, headers.plus(*added), head.reason)
 
+    def _hop(self, trace: Trace) -> HopAnswer:
+        edition = trace.edition if self.peer is Peer.WORKER else 0
+        return HopAnswer(trace.as_of or AsOf("", 0), trace.result, error=trace.generated, edition=edition)
+
     def _with_cache_status(self, headers: Headers, trace: Trace, added: list[Field]) -> Headers:
         """A member a tier: the owner of a key has spoken for its node already, and on a hit no other tier was asked."""
         if not self.cache_status or trace.by_owner:
             return headers
-        member = cache_status(self.node, trace)
+        member = cache_status(self.node, trace, self.key)
         earlier = None if trace.reason is None else headers.combined(b"cache-status")
         added.append((b"Cache-Status", member if earlier is None else earlier + b", " + member))
         return headers.without({b"cache-status"})

@@ -9,7 +9,8 @@ from edgeproxy.edge.admission import Refused
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.present import Trace
-from edgeproxy.errors import Detail
+from edgeproxy.errors import Detail, EdgeError
+from edgeproxy.headers import Headers
 from edgeproxy.message import Client, Delivery, Incoming, Peer, ResponseHead
 from edgeproxy.model import Distribution
 from edgeproxy.outcome import Result
@@ -58,6 +59,22 @@ class Recorder:
 
         return sent
 
+    def left(self, ask: Ask) -> None:
+        """The viewer left before there was an answer."""
+        self._over(ask, ResponseHead(0, Headers()), Detail.CLIENT_HUNG_UP, None)
+
+    def broken(self, ask: Ask, error: EdgeError) -> None:
+        """What the viewer sent after the head was no request; the connection answers by itself."""
+        self._over(ask, ResponseHead(error.status, Headers()), error.detail, self._clocks.monotonic())
+
+    def _over(self, ask: Ask, head: ResponseHead, detail: Detail, first_byte_at: float | None) -> None:
+        ask.trace.result = Result.ERROR
+        ask.trace.detail = detail.value
+        now = self._clocks.monotonic()
+        self.finished(ask, head, False)(
+            Delivery(0, ask.incoming.head_bytes, first_byte_at, now, complete=False, sender_left=True)
+        )
+
     def refused(
         self,
         incoming: Incoming,
@@ -71,6 +88,8 @@ class Recorder:
         trace.detail = None if refused.detail is None else refused.detail.value
 
         def sent(delivery: Delivery) -> None:
+            if incoming.client.peer is Peer.WORKER:
+                return
             self._finish(
                 self._record(incoming, refused.client, refused.distribution, serving, request_id, head, trace, delivery)
             )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront import pages
-from edgeproxy.edge.connection import Door
+from edgeproxy.edge.admission import within
+from edgeproxy.edge.door import Door
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
 from edgeproxy.edge.nexthop import NextHop
@@ -21,12 +22,26 @@ from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.edge.recorder import Recorder
+from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.message import Answer, BytesBody, Peer
-from edgeproxy.model import Rules
+from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
+from edgeproxy.settings import Connections, KiB
 from edgeproxy.store.memory import MemoryStore
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.upstream.client import Client
+
+
+def _with_room_for_the_hop(settings: Connections) -> Connections:
+    """Limits for doors that tiers knock at: whatever a viewer may send must still fit with the hop's fields in it, of
+    which the key may repeat most of the head (three bytes for an escaped one), and with a default root object."""
+    return settings.model_copy(
+        update={
+            "request_line_max": settings.request_line_max + 1024,
+            "head_max": 4 * settings.head_max + 8 * KiB,
+            "fields_max": settings.fields_max + 8,
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,8 @@ class Worker:
         recorder = Recorder(place, self.log, self.counters, clocks)
         self.pipeline = Pipeline(place, serving, self.store, nexthop, page, ledger, recorder, self.counters, clocks)
         self._listeners: list[Listener] = []
+        self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
+        """How far this worker's viewers are."""
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
@@ -99,15 +116,20 @@ class Worker:
 
     def _door(self, peer: Peer) -> Door:
         cloudfront = self.pipeline.serving.default_rules is Rules.CLOUDFRONT
+        settings = self.pipeline.serving.settings.connections
+        for_tiers = peer is Peer.WORKER or self.place.mode is Mode.REGIONAL
         return Door(
             handle=self.pipeline.handle,
-            settings=self.pipeline.serving.settings.connections,
+            settings=_with_room_for_the_hop(settings) if for_tiers else settings,
             counters=self.counters,
             wall=self._clocks.wall,
             monotonic=self._clocks.monotonic,
             refuse=self._refuse,
             too_large_status=494 if cloudfront else 431,
             peer=peer,
+            round_trips=self.round_trips if peer is Peer.VIEWER and self.place.mode is Mode.POP else None,
+            trusted=lambda address: for_tiers or within(address, self.pipeline.serving.settings.trust.proxies),
+            half_close=not for_tiers,
         )
 
     def _refuse(self, status: int, sentence: str) -> Answer:

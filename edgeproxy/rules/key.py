@@ -9,12 +9,16 @@ origin sees the raw bytes, so the key has to tell them apart (fact sheet 1.3).
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import lru_cache
 
 from edgeproxy.headers import Headers
 from edgeproxy.message import RequestHead
 from edgeproxy.model import Behavior, Choice, Distribution, Selector
+
+_RANGE_BYTES_MAX = 256
+"""A longer Range is none that anybody means; its digest does, so that what is remembered of it stays small."""
 
 _ESCAPED = re.compile(rb"[^\x21-\x5b\x5d-\x7e]")
 _ESCAPED_IN_NAME = re.compile(rb"[^\x21-\x3c\x3e-\x5b\x5d-\x7e]")
@@ -26,8 +30,13 @@ def cache_key(request: RequestHead, distribution: Distribution, behavior: Behavi
 
     GET and HEAD share a key, and every other method but OPTIONS maps to theirs: it is what that method may spoil.
     """
+    return variant_key(resource_key(request, distribution, behavior), request, behavior)
+
+
+def variant_key(resource: bytes, request: RequestHead, behavior: Behavior) -> bytes:
+    """The cache key, given what `resource_key` says of the same request."""
     parts = behavior.key
-    components = [resource_key(request, distribution, behavior)]
+    components = [resource]
     for name in parts.headers:
         if name != b"host":
             components.append(b"h:" + _pair(name, request.headers.combined(name)))
@@ -62,6 +71,15 @@ def resource_key(request: RequestHead, distribution: Distribution, behavior: Beh
 def head_key(key: bytes) -> bytes:
     """The key under which a response that only a HEAD brought is kept."""
     return key + b" HEAD"
+
+
+def range_key(key: bytes, request: RequestHead) -> bytes:
+    """What two requests share that ask for the same part under the same condition; no response is kept under it."""
+    asked = _pair(b"range", request.headers.combined(b"range"))
+    condition = _pair(b"if-range", request.headers.combined(b"if-range"))
+    if len(asked) + len(condition) > _RANGE_BYTES_MAX:
+        asked, condition = hashlib.sha256(asked).hexdigest().encode(), hashlib.sha256(condition).hexdigest().encode()
+    return b" ".join([key, b"PART", asked, condition])
 
 
 def chosen_query(query: bytes | None, selector: Selector) -> bytes | None:

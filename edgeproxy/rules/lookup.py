@@ -85,6 +85,31 @@ def stale_allowed(
     return staleness <= max(limits) if limits else not error
 
 
+def reusable(stored: StoredHead, caching: Caching, now: float) -> bool:
+    """Whether a response may be given without asking again to anyone who merely asks for it and whom it matches."""
+    said = response_directives(stored.headers, caching.rules)
+    age = current_age(stored, now)
+    left = lifetime(stored, caching) - age
+    reason = _obstacle(said, NO_DIRECTIVES, caching, age, left)
+    return reason is None or (
+        reason is Reason.STALE and _welcome_stale(stored, said, NO_DIRECTIVES, caching, -left, now)
+    )
+
+
+def asks_for_itself(request: RequestHead, caching: Caching) -> bool:
+    """Whether a cache above may answer this request with what it would answer to no other: `max-stale` permits a stale
+    response and `only-if-cached` a 504. Such an answer is not to be shared."""
+    if caching.rules is Rules.CLOUDFRONT:
+        return False
+    asked = request_directives(request.headers)
+    return b"max-stale" in asked or b"only-if-cached" in asked
+
+
+def collapses(caching: Caching) -> bool:
+    """Whether requests may wait for the fetch of another: not where cookies reach the origin (fact sheet 1.8)."""
+    return caching.rules is Rules.RFC9111 or not caching.forwards_cookies
+
+
 def is_failure(status: int, caching: Caching) -> bool:
     """Whether an upstream status is a failure that a stale response may hide (RFC 5861; fact sheet 2.6)."""
     return 500 <= status <= 599 if caching.rules is Rules.CLOUDFRONT else status in RFC_FAILURES

@@ -58,6 +58,11 @@ class ContentRange:
     length: int | None
 
 
+def excessive(headers: Headers) -> bool:
+    """Whether a Range names more parts than anybody needs: it is then taken as absent, here and upstream."""
+    return sum(value.count(b",") for value in headers.all(b"range")) >= PARTS_MAX
+
+
 def select(request: RequestHead, status: int, headers: Headers, length: int, rules: Rules = Rules.RFC9111) -> Selection:
     """Which bytes of a stored or fetched response the request gets.
 

@@ -88,6 +88,12 @@ def conditional(request: RequestHead, stored: Sequence[StoredHead]) -> RequestHe
     return bare.with_headers(bare.headers.plus(*fields))
 
 
+def with_range(outward: RequestHead, request: RequestHead) -> RequestHead:
+    """A request for upstream with the viewer's Range, and its If-Range: that is for the origin to judge as well."""
+    fields = [(name, value) for name, value in request.headers if name.lower() in (b"range", b"if-range")]
+    return outward.with_headers(outward.headers.without({b"range", b"if-range"}).plus(*fields))
+
+
 def precondition(request: RequestHead, status: int, headers: Headers) -> int | None:
     """304 when the request's conditions say the viewer has this response already, else None (section 13.2.2).
 
@@ -125,8 +131,13 @@ def _strong_validator_like(headers: Headers, presented: bytes) -> bytes | None:
     return strong_validator(headers.without({b"etag"}), 0.0)
 
 
-def not_modified(headers: Headers) -> Headers:
-    """The fields of a 304 made from a stored or fetched response (section 15.4.5)."""
+def not_modified(headers: Headers, *, to_cache: bool = False) -> Headers:
+    """The fields of a 304 made from a stored or fetched response (section 15.4.5).
+
+    `to_cache`: it goes to another cache of ours, which takes over from it what has changed.
+    """
+    if to_cache:
+        return headers.without(_BODY_FIELDS)
     drop = _NOT_IN_304 | {b"last-modified"} if b"etag" in headers else _NOT_IN_304
     return headers.without(drop)
 

@@ -18,13 +18,18 @@ _PREFERENCES = frozenset({b"accept", b"accept-charset", b"accept-language"})
 _UNORDERED = frozenset({b"accept-encoding"})
 
 
+# What each hop adds to: the origin chose by a value that is not the viewer's, so no later request can be compared.
+_EXTENDED = frozenset({b"via", b"x-forwarded-for", b"forwarded", b"cdn-loop"})
+
+
 def vary_names(headers: Headers) -> tuple[bytes, ...] | None:
-    """The lower-case names that Vary lists, sorted, each once; None for `*`, which matches no other request."""
+    """The lower-case names that Vary lists, sorted, each once; None when no other request can be told to match:
+    for `*`, and for fields that every hop extends."""
     value = headers.combined(b"vary")
     if value is None:
         return ()
     names = {name.strip(b" \t").lower() for name in value.split(b",")} - {b""}
-    return None if b"*" in names else tuple(sorted(names))
+    return None if b"*" in names or names & _EXTENDED else tuple(sorted(names))
 
 
 def varies(response_headers: Headers, request: RequestHead) -> tuple[tuple[bytes, bytes | None], ...]:

@@ -22,6 +22,8 @@ class Gauge:
     sentence: str
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
+    counts: bool = False
+    """It only grows: a counter, whose labels are not known beforehand."""
 
 
 def _labels(counter: Counter) -> dict[str, str]:
@@ -48,7 +50,8 @@ class _Scrape(Collector):
             families[counter.metric].add_metric(list(labels.values()), total(self._rows, counter))
         for gauge in self._gauges:
             if gauge.metric not in families:
-                families[gauge.metric] = GaugeMetricFamily(gauge.metric, gauge.sentence, labels=list(gauge.labels))
+                kind = CounterMetricFamily if gauge.counts else GaugeMetricFamily
+                families[gauge.metric] = kind(gauge.metric, gauge.sentence, labels=list(gauge.labels))
             families[gauge.metric].add_metric(list(gauge.labels.values()), gauge.value)
         yield from families.values()
 

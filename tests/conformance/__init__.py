@@ -1,7 +1,7 @@
 """What a shared cache has to do, may do and does here, as data: one `Case` each, played by any runner.
 
-`pure` plays them against the rules with a clock of its own; `judge` says what an answer got wrong, whoever played.
-`python -m tests.conformance` prints the scoreboard.
+`pure` plays them against the rules with a clock of its own, `sockets` through running nodes; `judge` says what an
+answer got wrong, whoever played. `python -m tests.conformance [--through rules|pop|pop2|tiers]` prints the scoreboard.
 """
 
 from __future__ import annotations

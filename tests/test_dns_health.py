@@ -1,0 +1,69 @@
+"""dns/health.py: a POP falls out of the answers, comes back, is drained and undrained, is full; odd reports."""
+
+from __future__ import annotations
+
+from edgeproxy.telemetry.counters import Counter
+from tests.test_dns_parts import SUBNET, running
+
+
+async def test_a_pop_that_fails_twice_is_left_out_until_it_is_well_twice() -> None:
+    async with running() as cdn:
+        assert await cdn.sent_to() == "fra"
+        cdn.pops["fra"].status = 500
+        await cdn.until_sent_to("iad")
+        assert cdn.parts.counters[Counter.DNS_CHECKS_FAILED] >= 2
+        cdn.pops["fra"].status = 200
+        await cdn.until_sent_to("fra")
+
+
+async def test_a_pop_that_is_drained_is_left_out_with_the_next_check_and_back_with_the_one_after() -> None:
+    async with running() as cdn:
+        cdn.pops["fra"].status = 503
+        asked = cdn.pops["fra"].asked
+        await cdn.until_sent_to("iad")
+        assert cdn.pops["fra"].asked <= asked + 2, "the one that was under way, and the next"
+        cdn.pops["fra"].status = 200
+        asked = cdn.pops["fra"].asked
+        await cdn.until_sent_to("fra")
+        assert cdn.pops["fra"].asked <= asked + 2
+
+
+async def test_when_no_pop_is_well_all_are_answered() -> None:
+    async with running() as cdn:
+        for pop in cdn.pops.values():
+            pop.status = 503
+        await cdn.until(lambda: cdn.parts.server.conditions.down == {"fra", "iad"})
+        assert await cdn.sent_to() == "fra"
+        cdn.parts.server.settle()
+        assert cdn.parts.counters[Counter.DNS_CHOSEN_FAIL_OPEN] == 1
+
+
+async def test_a_pop_at_its_cap_is_relieved() -> None:
+    async with running(load_max=10) as cdn:
+        cdn.pops["fra"].connections = "10"
+        await cdn.until_sent_to("iad")
+        cdn.pops["fra"].connections = "5"
+        await cdn.until_sent_to("fra")
+
+
+async def test_a_pop_nobody_can_ask_counts_as_up() -> None:
+    async with running(checked=("iad",)) as cdn:
+        await cdn.until(lambda: cdn.pops["iad"].asked > 2)
+        assert await cdn.sent_to() == "fra"
+
+
+NONSENSE = [
+    "text", [], [["x", 1, 1.0]], [[SUBNET, 0, 1.0]], [[SUBNET, 1, -1.0]], [[SUBNET, 1, 1e9]], [[SUBNET, 1]], [7],
+    [[SUBNET, "many", 1.0]], [[SUBNET, 1, "nan"]], {"a": 1},
+]  # fmt: skip
+
+
+async def test_reports_that_make_no_sense_are_passed_over() -> None:
+    async with running() as cdn:
+        for samples in NONSENSE:
+            cdn.pops["fra"].samples = samples
+            asked = cdn.pops["fra"].asked
+            await cdn.until(lambda asked=asked: cdn.pops["fra"].asked > asked + 1)  # type: ignore[misc]  # bound here
+        assert cdn.parts.latency is not None
+        assert len(cdn.parts.latency) == 0
+        assert await cdn.sent_to() == "fra"

@@ -1,0 +1,97 @@
+"""The resolver within `edgeproxy up`: drained POPs, explanations, a bad database, and what the commands say of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import dns.asyncquery
+import dns.edns
+import dns.message
+
+from edgeproxy.roles import DEFAULTS
+from edgeproxy.units import split_address
+from tests.commands import command, run
+from tests.scripted import ScriptedOrigin
+from tests.test_up import free_ports, up
+
+PATIENCE = 20
+
+
+async def sent_to(resolver: str, subnet: str) -> str:
+    host, port = split_address(resolver)
+    options = [dns.edns.ECSOption.from_text(subnet)]
+    query = dns.message.make_query("demo.edge.localhost", "A", use_edns=0, options=options)
+    reply = await dns.asyncquery.udp(query, host, PATIENCE, port)
+    return max(str(record.to_text()) for record in reply.answer[0])
+
+
+async def test_a_pop_is_drained_explained_and_undrained(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path)
+    settings.write_text(settings.read_text().replace("[resolver]\n", "[resolver]\nhealth = { interval = 0.1 }\n"))
+    data = str(tmp_path / "data")
+    async with ScriptedOrigin() as origin, up(tmp_path, "--config", str(settings), "--origin", origin.url) as (_, cdn):
+        subnet = "203.0.113.0/25"
+        assert await sent_to(cdn["resolver"], subnet) == "127.0.0.10"
+        assert await run("drain", "frankfurt", "--data-dir", data) == (0, "frankfurt: drained")
+        async with asyncio.timeout(PATIENCE):
+            while await sent_to(cdn["resolver"], subnet) != "127.0.0.11":  # noqa: ASYNC110 - no event reaches us
+                await asyncio.sleep(0)
+        code, said = await run("resolver", "explain", "203.0.113.7", "demo.edge.localhost", "--data-dir", data)
+        assert code == 0
+        assert "demo.edge.localhost for a client at 203.0.113.7: sent to london" in said
+        assert "It says that it is not ready" in said
+        assert await run("undrain", "frankfurt", "--data-dir", data) == (0, "frankfurt: in service again")
+        async with asyncio.timeout(PATIENCE):
+            while await sent_to(cdn["resolver"], subnet) != "127.0.0.10":  # noqa: ASYNC110 - no event reaches us
+                await asyncio.sleep(0)
+        code, said = await run("drain", "frankfort", "--data-dir", data)
+        assert (code, "there are: frankfurt, london, ashburn, sao-paulo" in said) == (1, True)
+        code, said = await run("resolver", "explain", "nobody", "demo.edge.localhost", "--data-dir", data)
+        assert (code, "ip=ADDRESS" in said) == (2, True)
+
+
+async def test_without_a_running_cdn_the_commands_say_so(tmp_path: Path) -> None:
+    for arguments in (("drain", "frankfurt"), ("undrain", "frankfurt"), ("resolver", "explain", "192.0.2.1", "a.test")):
+        code, said = await run(*arguments, "--data-dir", str(tmp_path))
+        assert (code, "no running CDN found" in said) == (2, True)
+    assert (await run("resolver"))[0] == 2
+
+
+async def test_a_file_alone_explains_as_well() -> None:
+    file = str(DEFAULTS / "local.toml")
+    code, said = await run("resolver", "explain", "192.0.2.7", "demo.edge.localhost", "--config", file, "--json")
+    assert code == 0
+    explained = json.loads(said)
+    assert (explained["chosen"], explained["reason"], explained["location"]["country"]) == (
+        "sao-paulo",
+        "distance",
+        "BR",
+    )
+
+
+async def test_a_broken_database_is_refused_at_start_and_the_last_good_one_kept_on_reload(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path)
+    text = settings.read_text().replace("[resolver]\n", '[resolver]\nlocation_database = "places.mmdb"\n', 1)
+    settings.write_text(text)
+    places = tmp_path / "places.mmdb"
+    code, said = await run("resolver", "--config", str(settings))
+    assert (code, "resolver.location_database" in said) == (2, True)
+    places.write_bytes(b"no database")
+    code, said = await run("resolver", "--config", str(settings))
+    assert (code, "expected a database in MaxMind's format" in said) == (2, True)
+    places.write_bytes((DEFAULTS / "places.mmdb").read_bytes())
+    async with command("resolver", "--config", str(settings)) as running:
+        line = await running.says("resolver listens on")
+        address = line.removeprefix("resolver listens on ").partition(",")[0]
+        assert await sent_to(address, "198.18.5.0/24") in ("127.0.0.10", "::1", "127.0.0.12", "127.0.0.13", "127.0.0.1")
+        before = await sent_to(address, "198.51.100.0/24")
+        places.write_bytes(b"no database")
+        running.send(signal.SIGHUP)
+        await running.says("the resolver keeps its old configuration")
+        assert await sent_to(address, "198.51.100.0/24") == before
+        settings.write_text(text.replace("[resolver]\n", "[resolver]\nrate_limit = 7\n", 1))
+        running.send(signal.SIGHUP)
+        assert "changed; needs a restart" in await running.says("resolver.rate_limit")
