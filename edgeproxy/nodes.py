@@ -32,7 +32,6 @@ from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.units import split_address
 from edgeproxy.upstream.client import Target
 
-
 ORPHAN_SECONDS = 5.0
 """What a child whose parent has died may take to end."""
 
@@ -173,9 +172,7 @@ class NodeRun:
         except EdgeError as error:
             channel.send({"error": str(error)})
             return 1
-        admin = Admin(
-            place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began, worker.round_trips
-        )
+        admin = Admin(place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began, worker.round_trips)
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)

@@ -280,7 +280,6 @@ class Node(Table):
     )
 
 
-
 class DistributionFile(Table):
     """A distribution, as `aws cloudfront get-distribution-config` prints it."""
 

@@ -244,3 +244,21 @@ def test_a_measurement_changes_what_is_answered_to_its_network_and_to_nobody_els
         # Spelt in another way, so that it is not known by its bytes but found by its shape.
         for name in ("d1.cdn.test", "D1.cdn.test"):
             agree(memo, ZONE, conditions, subnets, name)
+
+
+def test_names_of_one_length_share_what_is_rendered_only_where_it_is_the_same() -> None:
+    """Compression points into the question: into names that the answer mentions, and to where its zone begins."""
+    settings_ = {"zone": "cdn.test", "nodes": NODES[1:2], "resolver": {"zones": ["zzz.test"], "aliases": "address"}}
+    distribution = Distribution("d1", "d1.cdn.test", Rules.CLOUDFRONT, "1", {}, (), ("ab.zzz.test",))
+    zone = Zone.build(Settings.model_validate(settings_), [distribution])
+    memo = Memo(zone, Conditions(), 100, Tallies())
+    for names in (
+        ("xxxxx.cdn.test", "x.ns1.cdn.test", "y.ns1.cdn.test", "yyyyy.cdn.test"),
+        ("xxxxxxxxxxxx.cdn.test", "x.hostmaster.cdn.test"),
+        ("d1.cdn.test", "ab.zzz.test"),
+    ):
+        assert len(set(map(len, names))) == 1
+        for name in names:
+            for kind in ("A", "AAAA", "HTTPS", "TYPE999"):
+                wire = query(name, kind)
+                assert remembered(memo, wire, "192.0.2.9") == plain(zone, Conditions(), wire, "192.0.2.9"), (name, kind)

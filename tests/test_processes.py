@@ -14,6 +14,7 @@ import pytest
 from tests.commands import admin_in, command, fetch, run, status_of, url_in
 from tests.scripted import Ask, ScriptedOrigin, Viewer
 from tests.tier import config_for, port_of, receive
+from tests.wire import until
 
 FRESH = {"Cache-Control": "max-age=60"}
 
@@ -80,7 +81,7 @@ async def test_a_worker_that_is_killed_is_started_again_on_the_same_sockets(tmp_
             os.kill(victim, signal.SIGKILL)
             await running.says("started again")
             answers = await asyncio.gather(*(fetch(f"{url}/{number}") for number in range(20)))
-            assert {answer for answer in answers} == {(200, b"hello")}
+            assert set(answers) == {(200, b"hello")}
             assert victim not in running.children()
             assert len(running.children()) == 2
 
@@ -93,9 +94,7 @@ async def test_children_of_a_parent_that_is_killed_end_too(tmp_path: Path) -> No
             children = running.children()
             running.send(signal.SIGKILL)
             await running.ended()
-            async with asyncio.timeout(10):
-                while any(alive(pid) for pid in children):
-                    await asyncio.sleep(0)
+            await until(lambda: not any(alive(pid) for pid in children))
 
 
 def alive(pid: int) -> bool:
@@ -155,15 +154,11 @@ async def test_sigusr1_reopens_the_log(tmp_path: Path) -> None:
         async with command(*arguments, "--workers", "1", "--access-log", str(log)) as running:
             url = url_in(await running.says("listens on"))
             await fetch(url + "/before")
-            async with asyncio.timeout(10):
-                while not log.exists() or "/before" not in log.read_text():
-                    await asyncio.sleep(0)
+            await until(lambda: log.exists() and "/before" in log.read_text())
             log.rename(tmp_path / "moved")
             running.send(signal.SIGUSR1)
             await fetch(url + "/after")
-            async with asyncio.timeout(10):
-                while not log.exists() or "/after" not in log.read_text():
-                    await asyncio.sleep(0)
+            await until(lambda: log.exists() and "/after" in log.read_text())
             assert "/after" not in (tmp_path / "moved").read_text()
 
 
@@ -249,6 +244,11 @@ async def test_help_has_examples() -> None:
         assert "Examples:" in output
 
 
+def logged(folder: Path) -> str:
+    """All access logs below a folder."""
+    return "".join(file.read_text() for file in folder.rglob("access.log*"))
+
+
 async def test_the_log_names_no_secret(tmp_path: Path) -> None:
     secret = "s3cr3t-tier-key-of-this-test"
 
@@ -272,6 +272,6 @@ async def test_the_log_names_no_secret(tmp_path: Path) -> None:
             regional.send(signal.SIGTERM)
             assert await regional.ended() == 0
             written = "\n".join(pop.lines + regional.lines)
-            written += "".join(file.read_text() for file in tmp_path.rglob("access.log*"))
+            written += logged(tmp_path)
             assert "/a" in written
             assert secret not in written

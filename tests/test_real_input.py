@@ -108,7 +108,7 @@ async def test_a_mirror_through_both_tiers_is_identical_and_the_second_pass_neve
                 assert (tmp_path / "origin.log").read_text().count("\n") == asked
 
 
-async def memory_of(running: Running) -> int:
+def memory_of(running: Running) -> int:
     """Resident bytes of all workers of a node."""
     total = 0
     for pid in running.children():
@@ -132,7 +132,7 @@ async def test_a_gigabyte_goes_up_and_another_comes_down_in_flat_memory(tmp_path
             await regional.says("listens on")
             line = await pop.says("listens on")
             await fetch(url_in(line) + "/bytes/10")
-            before = await memory_of(pop)
+            before = memory_of(pop)
             up = await asyncio.create_subprocess_exec(
                 "curl", "-sS", "-T", str(upload), url_in(line) + "/echo", stdout=asyncio.subprocess.PIPE
             )
@@ -143,7 +143,7 @@ async def test_a_gigabyte_goes_up_and_another_comes_down_in_flat_memory(tmp_path
             )
             assert await down.wait() == 0
             assert (tmp_path / "down").stat().st_size == GIGABYTE
-            assert await memory_of(pop) - before < FLAT
+            assert memory_of(pop) - before < FLAT
             status = await status_of(admin_in(line))
             assert status["counters"]["edgeproxy_bytes_in_total"] > GIGABYTE
             assert status["counters"]["edgeproxy_bytes_out_total"] > GIGABYTE
