@@ -39,7 +39,6 @@ class Detail(Enum):
     ORIGIN_COMM = "OriginCommError"
     ORIGIN_CONNECT = "OriginConnectError"
     ORIGIN_DNS = "OriginDnsError"
-    ORIGIN_ERROR = "OriginError"
     ORIGIN_HEADER_TOO_BIG = "OriginHeaderTooBigError"
     ORIGIN_INVALID_RESPONSE = "OriginInvalidResponseError"
     ORIGIN_READ = "OriginReadError"

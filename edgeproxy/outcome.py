@@ -23,14 +23,11 @@ class Reason(Enum):
     BYPASS = ("bypass", "The configuration sends this request past the cache.")
     PARTIAL = ("partial", "The stored bytes do not hold the range asked for.")
     REVALIDATE_ALWAYS = ("no-cache", "The stored response must be validated before each use.")
-    NOT_COVERED = ("invalidated", "What is stored is older than an invalidation that matches.")
 
     DYNAMIC = ("dynamic", "The behaviour forbids caching.")
     SAME_REGION = ("same-region", "The S3 origin is in the regional's own region.")
     UPGRADE = ("upgrade", "The request asks for an upgrade.")
     RANGE_COLD = ("range-cold", "A range of an object that is not stored is fetched as it was asked for.")
-    HIT_FOR_MISS = ("hit-for-miss", "The last answer under this key could not be stored, so nobody waits for this one.")
-    LOOP = ("loop", "The request has passed too many distributions already.")
     MISMATCH = ("mismatch", "The tier works with another revision or epoch.")
 
     NO_STORE = ("no-store", "The response or the request says no-store.")
@@ -44,8 +41,6 @@ class Reason(Enum):
     PARTIAL_RESPONSE = ("partial-response", "A partial response is not stored.")
     TOO_LARGE = ("too-large", "The body is larger than the store takes.")
     NO_SPACE = ("no-space", "The store has no room left for this body.")
-    INCOMPLETE = ("incomplete", "The body was cut short.")
-    TIER_SAYS_NO = ("tier", "The tier above did not vouch for the response.")
 
     def __init__(self, token: str, sentence: str) -> None:
         self.token = token

@@ -49,6 +49,9 @@ class Connections(Table):
     header_timeout: Seconds = setting(10, "From the first byte of a head to its end.", low=0.1, high=3600, unit="s")
     idle_timeout: Seconds = setting(60, "Between requests on a connection.", low=0.1, high=86400, unit="s")
     body_timeout: Seconds = setting(60, "Between two pieces of a request body.", low=0.1, high=86400, unit="s")
+    body_rate_min: Size = setting(
+        240, "Slowest request body on the whole, bytes a second after body_timeout; 0 for any.", low=0, high=GiB
+    )
     write_timeout: Seconds = setting(
         60, "With no byte of an answer taken by the viewer.", low=0.1, high=86400, unit="s"
     )

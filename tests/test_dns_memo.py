@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import dns.edns
 import dns.message
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -236,7 +237,8 @@ def test_a_measurement_changes_what_is_answered_to_its_network_and_to_nobody_els
     latency = Latency(LatencySettings())
     conditions = Conditions(measured=latency)
     memo = Memo(ZONE, conditions, 100, Tallies())
-    subnets = ["10.5.6.0/24", "10.5.7.0/24", "10.200.1.0/24"]
+    learn(memo, ZONE, conditions, latency, "fra", Client(10 << 24 | 9 << 16, 32, 24), 200.0)
+    subnets = ["10.77.6.0/24", "10.5.6.0/24", "10.5.7.0/24", "10.200.1.0/24"]
     agree(memo, ZONE, conditions, subnets)
     for pop, times in (("fra", 200.0), ("iad", 20.0)):
         net = Client(10 << 24 | 5 << 16 | 7 << 8, 32, 24)
@@ -248,17 +250,27 @@ def test_a_measurement_changes_what_is_answered_to_its_network_and_to_nobody_els
 
 def test_names_of_one_length_share_what_is_rendered_only_where_it_is_the_same() -> None:
     """Compression points into the question: into names that the answer mentions, and to where its zone begins."""
-    settings_ = {"zone": "cdn.test", "nodes": NODES[1:2], "resolver": {"zones": ["zzz.test"], "aliases": "address"}}
-    distribution = Distribution("d1", "d1.cdn.test", Rules.CLOUDFRONT, "1", {}, (), ("ab.zzz.test",))
+    settings_ = {"zone": "cdn.test", "nodes": NODES[1:2], "resolver": {"zones": ["bzzz.test"], "aliases": "address"}}
+    distribution = Distribution("d1", "d1.cdn.test", Rules.CLOUDFRONT, "1", {}, (), ("a.bzzz.test",))
     zone = Zone.build(Settings.model_validate(settings_), [distribution])
     memo = Memo(zone, Conditions(), 100, Tallies())
     for names in (
         ("xxxxx.cdn.test", "x.ns1.cdn.test", "y.ns1.cdn.test", "yyyyy.cdn.test"),
         ("xxxxxxxxxxxx.cdn.test", "x.hostmaster.cdn.test"),
-        ("d1.cdn.test", "ab.zzz.test"),
+        ("d1.cdn.test", "a.bzzz.test"),
     ):
         assert len(set(map(len, names))) == 1
         for name in names:
             for kind in ("A", "AAAA", "HTTPS", "TYPE999"):
                 wire = query(name, kind)
                 assert remembered(memo, wire, "192.0.2.9") == plain(zone, Conditions(), wire, "192.0.2.9"), (name, kind)
+
+
+def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeproxy.dns.memo.HALF_BYTES_MAX", 20_000)
+    memo = Memo(ZONE, Conditions(), 100_000, Tallies())
+    for number in range(1000):
+        remembered(memo, query(subnet=f"10.{number >> 8}.{number & 255}.0/24"), "192.0.2.99")
+    kept = [*memo._young.items(), *memo._old.items()]
+    assert 60 < len(kept) < 140
+    assert sum(len(key) + sum(map(len, entry[0])) for key, entry in kept) < 40_000

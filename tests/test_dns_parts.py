@@ -75,9 +75,17 @@ class Cdn:
     port: int
     admin: str
 
-    async def sent_to(self, subnet: str = SUBNET) -> str:
+    async def ask(self, subnet: str) -> dns.message.Message:
         query = dns.message.make_query("d1.cdn.test", "A", use_edns=0, options=[dns.edns.ECSOption.from_text(subnet)])
-        reply = await dns.asyncquery.udp(query, self.host, PATIENCE, self.port)
+        return await dns.asyncquery.udp(query, self.host, PATIENCE, self.port)
+
+    async def scope_of(self, subnet: str) -> int:
+        (option,) = (await self.ask(subnet)).options
+        assert isinstance(option, dns.edns.ECSOption)
+        return option.scopelen
+
+    async def sent_to(self, subnet: str = SUBNET) -> str:
+        reply = await self.ask(subnet)
         address = reply.answer[0][0].to_text()
         return next(name for name, each in ADDRESSES.items() if each == address)
 
@@ -131,6 +139,15 @@ async def test_what_pops_measure_overrules_distance_once_there_is_enough_of_it()
         await cdn.until(lambda: not cdn.pops["iad"].samples)
         cdn.pops["iad"].samples = [[SUBNET, 4, 400.0]]
         await cdn.until_sent_to("fra")
+
+
+async def test_the_first_measurement_narrows_what_everybody_is_told() -> None:
+    async with running(explore_share=0) as cdn:
+        assert await cdn.scope_of("10.9.9.0/24") == 1
+        cdn.pops["fra"].samples = [[SUBNET, 10, 20.0]]
+        async with asyncio.timeout(PATIENCE):
+            while await cdn.scope_of("10.9.9.0/24") != 16:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
 
 
 async def test_another_pop_is_tried_and_answers_to_others_stay() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edgeproxy.edge.bodies import ChunkedDecoder, LengthDecoder
 from edgeproxy.edge.http1 import Limits
-from edgeproxy.edge.inbox import DRAIN_MAX, Inbox, RequestBody
+from edgeproxy.edge.inbox import DRAIN_MAX, Inbox, Pace, RequestBody
 from edgeproxy.errors import BodyAborted, Side
 from edgeproxy.settings import Connections
 
@@ -29,10 +29,14 @@ class Source:
         self.told.append("wait" if waiting else "got")
 
 
+PATIENT = Pace(60, 0, lambda: 0.0)
+"""For what is not about time."""
+
+
 def body_of(length: int | None, source: Source, began: list[str] | None = None) -> RequestBody:
     limits = Limits.of(Connections(), 431)
     decoder = ChunkedDecoder(limits, 1000) if length is None else LengthDecoder(length)
-    return RequestBody(decoder, source, 100, lambda: None if began is None else began.append("began"))
+    return RequestBody(decoder, source, 100, lambda: None if began is None else began.append("began"), PATIENT)
 
 
 async def test_what_waits_is_got_in_one_piece_and_then_the_end() -> None:
@@ -148,3 +152,31 @@ async def test_a_closed_body_drops_a_small_rest_and_holds_back_a_large_one() -> 
     large.feed(b"")
     assert source.told == ["go on", "hold"]
     assert small.feed(b"x" * (DRAIN_MAX - 1) + b"next") == b"next"
+
+
+def test_a_viewer_may_pause_but_not_send_slower_on_the_whole_than_the_rate() -> None:
+    now = [0.0]
+    pace = Pace(10, 100, lambda: now[0])
+    assert pace.wait(0) == 10
+    now[0] = 9
+    assert pace.wait(100) == 2  # ten seconds of grace and one for a hundred bytes, nine of them gone
+    now[0] = 10
+    assert pace.wait(100_000) == 10
+
+
+def test_time_in_which_nobody_waits_for_the_viewer_is_not_its_fault() -> None:
+    now = [0.0]
+    pace = Pace(10, 100, lambda: now[0])
+    pace.wait(0)
+    now[0] = 5
+    pace.rest()
+    now[0] = 1000
+    assert pace.wait(0) == 5
+
+
+def test_without_a_rate_only_the_next_bytes_matter() -> None:
+    now = [0.0]
+    pace = Pace(10, 0, lambda: now[0])
+    pace.wait(0)
+    now[0] = 1000
+    assert pace.wait(1) == 10

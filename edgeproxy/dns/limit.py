@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 PLACES = 1 << 16
 NETWORK_V4, NETWORK_V6 = 24, 56
-_SOURCES_MAX = 65_536
+_SOURCES_MAX = 32_768
 
 
 class Passage(Enum):

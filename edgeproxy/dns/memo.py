@@ -30,8 +30,12 @@ WIRE_MAX = 192
 """Longer queries are not kept: a name of usual length with a client subnet takes 70 bytes."""
 TAILS_MAX = 1024
 """Bytes of answers kept for one query, all rotations together."""
-SHAPES_MAX = 4096
-PLACES_MAX = 65_536
+HALF_BYTES_MAX = 24 << 20
+"""Bytes of queries and answers, and of what Python needs around them, in each half."""
+ENTRY_BYTES = 250
+"""What Python needs around one."""
+SHAPES_MAX = 2048
+PLACES_MAX = 32_768
 
 Entry: TypeAlias = tuple[tuple[bytes, ...], Tally, int, int, int]
 """Answers after the id, one a rotation (none when who asks belongs to the key); what they count as; bucket and its
@@ -65,6 +69,7 @@ class Memo:
         self._stamps = [0] * BUCKETS
         self._young: dict[bytes, Entry] = {}
         self._old: dict[bytes, Entry] = {}
+        self._young_bytes = 0
         self._shapes: dict[bytes, _Shape] = {}
         self._wide: dict[tuple[int, frozenset[str] | None], Choice] = {}
         """Choices that hold for a whole /16, by its first bits."""
@@ -79,6 +84,7 @@ class Memo:
             self._bodies = {}
         self._zone, self._conditions = zone, conditions
         self._young, self._old, self._shapes, self._wide = {}, {}, {}, {}
+        self._young_bytes = 0
 
     def forget(self, buckets: Iterable[int]) -> None:
         """What was answered to networks in these buckets is not used again."""
@@ -151,8 +157,11 @@ class Memo:
 
     def _keep(self, key: bytes, entry: Entry) -> None:
         self._young[key] = entry
-        if len(self._young) >= self._half_max:
-            self._old, self._young = self._young, {}
+        tails = entry[0]
+        size = len(tails[0]) if len(tails) == 1 else sum(map(len, tails))
+        self._young_bytes += ENTRY_BYTES + len(key) + size
+        if len(self._young) >= self._half_max or self._young_bytes >= HALF_BYTES_MAX:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
 
     def _remember(self, wire: bytes, source: str, reply: Reply) -> None:
         query = reply.query

@@ -22,8 +22,8 @@ __all__ = ["Choice", "Client", "Measured", "Policy", "Pop", "Rank", "Ranking", "
 MARGIN_MS, MARGIN = 5.0, 0.1
 """By how much, in milliseconds and as a share, a measured POP must be better than the nearest one to go before it.
 Less would make answers change with every measurement."""
-PLACES_MAX = 65_536
-"""Orders by distance remembered, one a location; beyond that they are all forgotten and made again."""
+DISTANCES_MAX = 100_000
+"""Distances remembered, of all POPs from one location after the other; beyond that all are forgotten and made again."""
 
 
 class Reason(Enum):
@@ -249,7 +249,7 @@ class Policy:
         place = location.latitude, location.longitude
         known = self._distances.get(place)
         if known is None:
-            if len(self._distances) >= PLACES_MAX:
+            if len(self._distances) * len(self._default) >= DISTANCES_MAX:
                 self._distances.clear()
             here = vector(location)
             distances = {name: arc_km(here, there) for name, there in self._points}

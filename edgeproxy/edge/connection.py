@@ -1,8 +1,7 @@
 """One viewer connection over HTTP/1.1: requests in, answers out in order, every wait bounded.
 
-Bytes arrive and belong to a head, a body, a tunnel or nobody (`data_received`). A whole head starts a request
-(`_take_request`, `_begin`); one task runs its exchange (`_run`); then the next request is taken or the connection
-ends (`_over`).
+Bytes belong to a head, a body, a tunnel or nobody (`data_received`). A whole head starts a request (`_take_request`,
+`_begin`); one task runs its exchange (`_run`); then the next one is taken or the connection ends (`_over`).
 """
 
 from __future__ import annotations
@@ -108,8 +107,6 @@ class Connection(asyncio.Protocol):
         self._unflushed = 0
         self.made = False
         """It has, or had, a transport."""
-
-    # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -265,7 +262,7 @@ class Connection(asyncio.Protocol):
         elif exchange.body is not None and not exchange.body.arrived:
             # The rest of the body is small: it is read and dropped before the next head.
             self.go_on()
-            self._wait_for(Waiting.BODY, self._door.settings.body_timeout)
+            self._wait_for(Waiting.BODY, exchange.body.patience())
         else:
             self._exchange = None
             self._stop_waiting()
@@ -287,7 +284,7 @@ class Connection(asyncio.Protocol):
         elif exchange.body.broken:
             self._reading = Reading.NOBODY
         elif self._waiting is Waiting.BODY:
-            self._wait_for(Waiting.BODY, self._door.settings.body_timeout)
+            self._wait_for(Waiting.BODY, exchange.body.patience())
 
     def _fail_body(self, message: str, status: int) -> None:
         self._reading = Reading.NOBODY
@@ -307,10 +304,13 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def expect(self, waiting: bool) -> None:
-        """As inbox.Source: a viewer that is waited for has `body_timeout` for its next bytes."""
+        """As inbox.Source: a viewer that is waited for has a time for its next bytes."""
+        if self._exchange is None or (body := self._exchange.body) is None:
+            return
         if waiting and self._reading is Reading.BODY and self._waiting is Waiting.NOTHING:
-            self._wait_for(Waiting.BODY, self._door.settings.body_timeout)
+            self._wait_for(Waiting.BODY, body.patience())
         elif not waiting and self._waiting is Waiting.BODY:
+            body.rest()
             self._stop_waiting()
 
     def _feed_tunnel(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ from edgeproxy.edge.bodies import BodyDecoder, ChunkedDecoder, LengthDecoder
 from edgeproxy.edge.delivery import Framing, Outlet, final_head, interim_head, send_body, switching_head
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.http1 import ParsedHead
-from edgeproxy.edge.inbox import Inbox, RequestBody, Source
+from edgeproxy.edge.inbox import Inbox, Pace, RequestBody, Source
 from edgeproxy.edge.tunnel import relay
 from edgeproxy.errors import EdgeError, Side, ViewerError
 from edgeproxy.headers import Headers
@@ -96,7 +96,8 @@ class Exchange:
             return None
         decoder: BodyDecoder
         decoder = ChunkedDecoder(self._door.limits, settings.body_max) if length is None else LengthDecoder(length)
-        return RequestBody(decoder, self._line, settings.read_buffer, self._continue)
+        pace = Pace(settings.body_timeout, settings.body_rate_min, self._door.monotonic)
+        return RequestBody(decoder, self._line, settings.read_buffer, self._continue, pace)
 
     @property
     def begun(self) -> bool:

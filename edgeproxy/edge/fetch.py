@@ -193,7 +193,8 @@ class Fetcher:
             return Alone(reply, refusal, lasting), None
         writer = self._store.begin(errand.store_key, reply.body.length)
         if writer is None:
-            return Alone(reply, Reason.TOO_LARGE), None
+            too_large = (reply.body.length or 0) > self._store.object_max
+            return Alone(reply, Reason.TOO_LARGE if too_large else Reason.NO_SPACE), None
         head = storing.stored_head(
             ask.request,
             reply.head,

@@ -106,15 +106,46 @@ class Inbox:
             self._waiter.set_result(None)
 
 
+class Pace:
+    """How long a viewer may keep us waiting for its body: `timeout` seconds for the next bytes, and on the whole no
+    longer than they take at `rate` bytes a second. Time in which nobody waits for it does not count.
+    """
+
+    __slots__ = ("_monotonic", "_rate", "_since", "_timeout", "_waited")
+
+    def __init__(self, timeout: float, rate: float, monotonic: Callable[[], float]) -> None:
+        self._timeout = timeout
+        self._rate = rate
+        self._monotonic = monotonic
+        self._waited = 0.0
+        self._since: float | None = None
+
+    def wait(self, received: int) -> float:
+        """The wait begins, or goes on after `received` bytes in all: seconds from now."""
+        now = self._monotonic()
+        self.rest(now)
+        self._since = now
+        if not self._rate:
+            return self._timeout
+        return max(0.0, min(self._timeout, self._timeout + received / self._rate - self._waited))
+
+    def rest(self, now: float | None = None) -> None:
+        """Nobody waits any more."""
+        if self._since is not None:
+            self._waited += (self._monotonic() if now is None else now) - self._since
+            self._since = None
+
+
 class RequestBody:
     """A request's body as the pipeline pulls it (message.Body), fed by the connection.
 
     `begin` is called before the first wait of the first read: the time to send 100 (Continue).
     """
 
-    __slots__ = ("_asked", "_begin", "_closed", "_decoder", "_inbox", "_source", "broken", "bytes_in")
+    __slots__ = ("_asked", "_begin", "_closed", "_decoder", "_inbox", "_pace", "_source", "broken", "bytes_in")
 
-    def __init__(self, decoder: BodyDecoder, source: Source, high: int, begin: Callable[[], None]) -> None:
+    def __init__(self, decoder: BodyDecoder, source: Source, high: int, begin: Callable[[], None], pace: Pace) -> None:
+        self._pace = pace
         self._decoder = decoder
         self._source = source
         self._inbox = Inbox(source, high)
@@ -155,6 +186,14 @@ class RequestBody:
         """It is not worth, or not possible, to receive the rest when nobody reads it."""
         remaining = self._decoder.remaining
         return self.broken or remaining is None or remaining > DRAIN_MAX
+
+    def patience(self) -> float:
+        """The viewer is waited for: seconds it has for its next bytes."""
+        return self._pace.wait(self.bytes_in)
+
+    def rest(self) -> None:
+        """The viewer is not waited for any more."""
+        self._pace.rest()
 
     async def read(self) -> bytes:
         """As message.Body; BodyAborted carries the status the viewer deserves where its bytes are at fault."""

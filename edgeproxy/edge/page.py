@@ -22,7 +22,6 @@ and only costs a miss."""
 class _Word(IntEnum):
     APPLIED = 0
     CLOCK_OFFSET = 1
-    RELOADS = 2
     DRAINING = 3
     READY_WORKERS = 4
     DRAINED = 5

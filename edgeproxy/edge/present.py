@@ -26,7 +26,6 @@ _FWD = {
     Reason.METHOD: "method",
     Reason.PARTIAL: "partial",
     Reason.REVALIDATE_ALWAYS: "stale",
-    Reason.NOT_COVERED: "stale",
 }
 """RFC 9211 section 2.2 has few words for why; every other reason is `bypass`, and its token goes into `detail`."""
 
