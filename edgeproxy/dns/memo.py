@@ -35,7 +35,8 @@ HALF_BYTES_MAX = 24 << 20
 ENTRY_BYTES = 250
 """What Python needs around one."""
 SHAPES_MAX = 2048
-PLACES_MAX = 32_768
+PLACES_MAX = 65_536
+"""As many /16 as there are."""
 
 Entry: TypeAlias = tuple[tuple[bytes, ...], Tally, int, int, int]
 """Answers after the id, one a rotation (none when who asks belongs to the key); what they count as; bucket and its
