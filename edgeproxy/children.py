@@ -92,6 +92,8 @@ class ResolverChild:
     child: Child
     addresses: list[str]
     admin: str
+    prove: Callable[[Configuration], object]
+    """Raises ConfigError for a configuration that it could not use."""
 
 
 def resolver_child(
@@ -104,9 +106,12 @@ def resolver_child(
 
     Raises ConfigError when an address cannot be had, or the database of locations cannot be used.
     """
-    settings = settings_of(configuration)
-    locations = _locations(configuration)
-    zone = Zone.build(settings, configuration.distributions, locate=_finder(locations))
+
+    def zone_of(configuration: Configuration) -> Zone:
+        locate = _finder(_locations(configuration))
+        return Zone.build(settings_of(configuration), configuration.distributions, locate=locate)
+
+    settings, zone = settings_of(configuration), zone_of(configuration)
     try:
         listeners = bind(settings.resolver.listen)
     except OSError as error:
@@ -126,9 +131,8 @@ def resolver_child(
         async def reload(sources: Sources) -> None:
             try:
                 fresh = sources.configuration(os.environ)
-                anew = settings_of(fresh)
-                zone = Zone.build(anew, fresh.distributions, locate=_finder(_locations(fresh)))
-            except ConfigError as error:
+                anew, zone = settings_of(fresh), zone_of(fresh)
+            except ConfigError as error:  # the parent could use it all: a file has changed since
                 log.error("SIGHUP: the resolver keeps its old configuration:\n%s", error)
             else:
                 await parts.use(anew, zone, admins_of(anew))
@@ -140,7 +144,7 @@ def resolver_child(
 
     sockets = [admin, *(each for listener in listeners for each in (listener.udp, listener.tcp))]
     child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
-    return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}")
+    return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}", zone_of)
 
 
 def explanation_of_file(configuration: Configuration, ip: str, name: str) -> Explanation:

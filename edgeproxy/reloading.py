@@ -26,11 +26,15 @@ RELOADED_BY_RESOLVER = {
 
 
 def reloading(
-    runs: Sequence[NodeRun], sources: Sources, resolver: Resolver | None = None
+    runs: Sequence[NodeRun],
+    sources: Sources,
+    resolver: Resolver | None = None,
+    prove: Callable[[Configuration], object] = lambda configuration: None,
 ) -> Callable[[], Message | None]:
     """What SIGHUP does: all files again, whole or not at all. Returns what the workers are told.
 
-    `resolver`: the settings of one that runs beside the nodes, or alone.
+    `resolver`: the settings of one that runs beside the nodes, or alone; `prove` raises ConfigError for what it could
+    not use.
     """
 
     def reload() -> Message | None:
@@ -42,6 +46,7 @@ def reloading(
             faults += [] if resolver is None else _unchangeable_resolver(resolver, configuration)
             if faults:
                 raise ConfigError(faults)
+            prove(configuration)  # nor is the resolver, of its database of locations
         except (ConfigError, OSError) as error:
             log.error("SIGHUP: the new configuration is refused, the old one stays:\n%s", error)
             return None

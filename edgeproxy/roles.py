@@ -256,7 +256,7 @@ def up(options: UpOptions, report: Report) -> int:
     supervisor = Supervisor(
         children,
         deadline=configuration.settings.drain.deadline,
-        reload=reloading(runs, sources, configuration.settings.resolver),
+        reload=reloading(runs, sources, configuration.settings.resolver, resolver.prove),
         all_ready=all_ready,
         draining=lambda: _mark_draining(runs),
     )
@@ -340,7 +340,7 @@ def resolver(config: Path, report: Report) -> int:
     return Supervisor(
         [made.child],
         deadline=5,
-        reload=reloading([], sources, configuration.settings.resolver),
+        reload=reloading([], sources, configuration.settings.resolver, made.prove),
         all_ready=lambda: report({"resolver": made.addresses, "admin": made.admin}),
     ).run()
 

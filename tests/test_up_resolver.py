@@ -90,8 +90,25 @@ async def test_a_broken_database_is_refused_at_start_and_the_last_good_one_kept_
         before = await sent_to(address, "198.51.100.0/24")
         places.write_bytes(b"no database")
         running.send(signal.SIGHUP)
-        await running.says("the resolver keeps its old configuration")
+        await running.says("the new configuration is refused, the old one stays")
         assert await sent_to(address, "198.51.100.0/24") == before
         settings.write_text(text.replace("[resolver]\n", "[resolver]\nrate_limit = 7\n", 1))
         running.send(signal.SIGHUP)
         assert "changed; needs a restart" in await running.says("resolver.rate_limit")
+
+
+async def test_a_broken_database_of_locations_refuses_the_whole_reload(tmp_path: Path) -> None:
+    async with ScriptedOrigin() as origin:
+        settings = free_ports(tmp_path)
+        (tmp_path / "places.mmdb").write_bytes((DEFAULTS / "places.mmdb").read_bytes())
+        text = settings.read_text()
+        async with up(tmp_path, "--config", str(settings), "--origin", origin.url) as (running, _):
+            (tmp_path / "broken.mmdb").write_bytes(b"no database")
+            broken = text.replace("[resolver]\n", '[resolver]\nlocation_database = "broken.mmdb"\n', 1)
+            assert broken != text
+            settings.write_text(broken)
+            running.send(signal.SIGHUP)
+            await running.says("is refused")
+            settings.write_text(broken.replace("broken.mmdb", "places.mmdb"))
+            running.send(signal.SIGHUP)
+            await running.says("is in use")
