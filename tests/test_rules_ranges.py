@@ -20,6 +20,7 @@ from edgeproxy.rules.ranges import (
     Whole,
     content_range,
     content_range_field,
+    excessive,
     multipart_end,
     multipart_length,
     part_head,
@@ -221,3 +222,17 @@ def test_long_values_take_no_time() -> None:
         select(request().with_headers(Headers([(b"Range", value)])), 200, fields(), 1000)
     content_range(b"bytes 0-" + b"9" * 100_000 + b"/*")
     assert process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], False),
+        ([b"bytes=0-1"], False),
+        ([b"bytes=" + b",".join([b"0-0"] * 16)], False),
+        ([b"bytes=" + b",".join([b"0-0"] * 17)], True),
+        ([b"bytes=0-0,1-1"] * 16, True),
+    ],
+)
+def test_14_2_a_range_of_more_parts_than_anybody_needs(values: list[bytes], expected: bool) -> None:
+    assert excessive(Headers([(b"Range", value) for value in values])) is expected
