@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from edgeproxy.telemetry.counters import Counter
-from tests.test_dns_parts import SUBNET, running
+from edgeproxy.dns.health import Health
+from edgeproxy.settings import Health as HealthSettings
+from edgeproxy.telemetry.counters import Counter, Counters
+from tests.test_dns_parts import SUBNET, Pop, running, running_pop
+from tests.wire import until
 
 
 async def test_a_pop_that_fails_twice_is_left_out_until_it_is_well_twice() -> None:
@@ -67,3 +70,14 @@ async def test_reports_that_make_no_sense_are_passed_over() -> None:
         assert cdn.parts.latency is not None
         assert len(cdn.parts.latency) == 0
         assert await cdn.sent_to() == "fra"
+
+
+async def test_a_pop_that_was_not_ready_when_it_was_first_asked_is_found_soon_and_not_an_interval_later() -> None:
+    down: list[frozenset[str]] = []
+    async with running_pop(Pop(status=503)) as pop:
+        health = Health(HealthSettings(interval=3600), lambda: 0.0, down.append, None, Counters())
+        await health.use({"fra": pop.url}, {})
+        await until(lambda: down == [frozenset({"fra"})])
+        pop.status = 200
+        await until(lambda: down[-1] == frozenset())
+        await health.close()

@@ -28,25 +28,28 @@ async def sent_to(resolver: str, subnet: str) -> str:
     return max(str(record.to_text()) for record in reply.answer[0])
 
 
+async def becomes(resolver: str, subnet: str, address: str) -> None:
+    """Wait until clients of a network are sent to an address."""
+    async with asyncio.timeout(PATIENCE):
+        while await sent_to(resolver, subnet) != address:
+            pass
+
+
 async def test_a_pop_is_drained_explained_and_undrained(tmp_path: Path) -> None:
     settings = free_ports(tmp_path)
     settings.write_text(settings.read_text().replace("[resolver]\n", "[resolver]\nhealth = { interval = 0.1 }\n"))
     data = str(tmp_path / "data")
     async with ScriptedOrigin() as origin, up(tmp_path, "--config", str(settings), "--origin", origin.url) as (_, cdn):
         subnet = "203.0.113.0/25"
-        assert await sent_to(cdn["resolver"], subnet) == "127.0.0.10"
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
         assert await run("drain", "frankfurt", "--data-dir", data) == (0, "frankfurt: drained")
-        async with asyncio.timeout(PATIENCE):
-            while await sent_to(cdn["resolver"], subnet) != "127.0.0.11":  # noqa: ASYNC110 - no event reaches us
-                await asyncio.sleep(0)
+        await becomes(cdn["resolver"], subnet, "127.0.0.11")
         code, said = await run("resolver", "explain", "203.0.113.7", "demo.edge.localhost", "--data-dir", data)
         assert code == 0
         assert "demo.edge.localhost for a client at 203.0.113.7: sent to london" in said
         assert "It says that it is not ready" in said
         assert await run("undrain", "frankfurt", "--data-dir", data) == (0, "frankfurt: in service again")
-        async with asyncio.timeout(PATIENCE):
-            while await sent_to(cdn["resolver"], subnet) != "127.0.0.10":  # noqa: ASYNC110 - no event reaches us
-                await asyncio.sleep(0)
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
         code, said = await run("drain", "frankfort", "--data-dir", data)
         assert (code, "there are: frankfurt, london, ashburn, sao-paulo" in said) == (1, True)
         code, said = await run("resolver", "explain", "nobody", "demo.edge.localhost", "--data-dir", data)

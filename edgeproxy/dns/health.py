@@ -35,6 +35,12 @@ class Sample:
     mean_ms: float
 
 
+STARTING_PAUSE = 0.2
+STARTING_CHECKS = 25
+"""A POP that was not ready yet when it was first asked is asked again so soon, so often: a CDN that starts as a whole
+is to be found as a whole a moment later."""
+
+
 class Health:
     """Checks POPs until closed. `changed` hears the names of all POPs that are down, `measured` each POP's samples."""
 
@@ -87,7 +93,7 @@ class Health:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self, name: str, url: str) -> None:
-        standing = self.standings[name]
+        standing, starting, checks = self.standings[name], True, 0
         while True:
             verdict, load = await self._ask(url)
             if verdict is Verdict.FAILED:
@@ -98,7 +104,10 @@ class Health:
                 samples = await self._report(url)
                 if samples:
                     self._measured(name, samples)
-            await asyncio.sleep(self._settings.interval * (1 - self._settings.jitter * self._random()))
+            starting = starting and verdict is not Verdict.READY
+            checks += 1
+            pause = self._settings.interval * (1 - self._settings.jitter * self._random())
+            await asyncio.sleep(min(pause, STARTING_PAUSE) if starting and checks < STARTING_CHECKS else pause)
 
     def _tell(self) -> None:
         down = frozenset(name for name, standing in self.standings.items() if not standing.is_up)
