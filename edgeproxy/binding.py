@@ -73,6 +73,21 @@ def address_of(listener: socket.socket) -> str:
     return join_address(host, port)
 
 
+def usable(addresses: Sequence[str]) -> list[str]:
+    """Where a platform has only one loopback address, the first of a node's moves there, to a port of its own."""
+    usable = [address for address in addresses if _is_ours(split_address(address)[0])]
+    return usable or (["127.0.0.1:0"] if addresses else [])
+
+
+def _is_ours(host: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
 def _advice(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "taken by another program; stop it, or choose another port (0 for any free one)"

@@ -1,7 +1,7 @@
 """The assembly: each command's settings become sockets, shared memory and children, and run until told to stop.
 
-With `nodes.py` and `supervisor.py` the only place that knows of processes, signals, uvloop, real clocks and randomness.
-Nothing imports it but the command line.
+With `nodes.py`, `children.py` and `supervisor.py` the only place that knows of processes, signals, uvloop, real clocks
+and randomness. Nothing imports it but the command line.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edgeproxy.binding import DirectoryLock, address_of, listening
+from edgeproxy.binding import DirectoryLock, address_of, listening, usable
 from edgeproxy.children import control_child, explanation_of_file, origin_child, resolver_child
 from edgeproxy.configuration import Configuration, origin_only
 from edgeproxy.control.api import KnownNode
@@ -135,7 +134,7 @@ def _tier(name: str, url: str, region: str | None = None) -> NextTier:
     tls = parts.scheme == "https"
     host = parts.hostname or ""
     target = Target(host, parts.port or (443 if tls else 80), tls=tls)
-    return NextTier(name, target, parts.netloc.encode(), region)
+    return NextTier(name, target, region)
 
 
 def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | None]]:
@@ -278,7 +277,7 @@ def _all_nodes(configuration: Configuration, options: UpOptions) -> list[NodeRun
             above = runs[node.upstream]
             tier = _tier(node.upstream, above.url() or above.url(https=True) or "", above.node.region)
         runs[node.name] = NodeRun(
-            node=node.model_copy(update={"listen": _usable(node.listen), "https": _usable(node.https)}),
+            node=node.model_copy(update={"listen": usable(node.listen), "https": usable(node.https)}),
             configuration=configuration,
             data_dir=options.data_dir,
             workers=node.workers or 1,
@@ -287,21 +286,6 @@ def _all_nodes(configuration: Configuration, options: UpOptions) -> list[NodeRun
             test_clock=options.test_clock,
         )
     return [runs[node.name] for node in configuration.settings.nodes]
-
-
-def _usable(addresses: Sequence[str]) -> list[str]:
-    """Where a platform has only one loopback address, the first of a node's moves there, to a port of its own."""
-    usable = [address for address in addresses if _is_ours(split_address(address)[0])]
-    return usable or (["127.0.0.1:0"] if addresses else [])
-
-
-def _is_ours(host: str) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            return False
-    return True
 
 
 def _with_addresses(runs: Sequence[NodeRun]) -> Callable[[Configuration], Settings]:

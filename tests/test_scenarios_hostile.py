@@ -339,7 +339,7 @@ async def test_one_request_that_the_regional_refuses_does_not_cut_all_others_off
 
 def with_tier(pop: Node, regional: ScriptedOrigin) -> None:
     """Give a running node a scripted regional."""
-    tier_of = NextTier("regional", Target("127.0.0.1", regional.port), b"regional")
+    tier_of = NextTier("regional", Target("127.0.0.1", regional.port))
     for worker in pop.workers:
         worker.serve(dataclasses.replace(pop.serving, next_tier=tier_of))
 

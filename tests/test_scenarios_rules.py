@@ -257,7 +257,7 @@ async def test_a_regional_that_could_not_be_told_of_a_change_is_told_later(cdn: 
     await cdn.pop.ask("/a", method="POST")
     async with ScriptedOrigin() as other:
         other.always(400)  # it does not speak as a tier, so the POP goes to the origin itself
-        away = NextTier("regional", Target("127.0.0.1", other.port), b"tier")
+        away = NextTier("regional", Target("127.0.0.1", other.port))
         for worker in cdn.pop.workers:
             worker.serve(dataclasses.replace(cdn.pop.serving, next_tier=away))
         assert (await cdn.pop.get("/a")).body == b"new"

@@ -167,7 +167,7 @@ async def node(
     next_tier = None
     if upstream is not None:
         target = Target("127.0.0.1", upstream.port)
-        next_tier = NextTier(upstream.name, target, b"tier", upstream.workers[0].place.region)
+        next_tier = NextTier(upstream.name, target, upstream.workers[0].place.region)
     serving = Serving(Hosts(served), parsed, next_tier, rules)
     page = SharedPage(workers)
     page.ready_workers = workers

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
@@ -68,10 +69,6 @@ class Admission:
         self._ledger = ledger
         self._counters = counters
         self._clocks = clocks
-
-    def request_id(self) -> str:
-        """One per request, the same at every tier."""
-        return cf.request_id(self._clocks.random_bytes(cf.REQUEST_ID_BYTES))
 
     def admit(self, incoming: Incoming, serving: Serving, request_id: str) -> Ask:
         """The ask. Raises Refused, or ViewerError for an unreadable hop."""
@@ -283,4 +280,9 @@ def within(address: str, networks: Sequence[str]) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)
+    return any(parsed in _network(network) for network in networks)
+
+
+@lru_cache(1024)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text, strict=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgeproxy.cloudfront.fields import REQUEST_ID_BYTES, request_id
 from edgeproxy.cloudfront.hosts import Hosts
 from edgeproxy.model import Mode, Rules
 from edgeproxy.settings import Settings
@@ -17,7 +18,6 @@ class NextTier:
 
     name: str
     target: Target
-    authority: bytes
     region: str | None = None
 
 
@@ -62,3 +62,7 @@ class Clocks:
     monotonic: Callable[[], float]
     offset: Callable[[], float]
     random_bytes: Callable[[int], bytes]
+
+    def request_id(self) -> str:
+        """One per request, the same at every tier."""
+        return request_id(self.random_bytes(REQUEST_ID_BYTES))

@@ -39,7 +39,6 @@ from edgeproxy.message import Answer, BytesBody, Incoming, Peer
 from edgeproxy.model import Rules
 from edgeproxy.outcome import (
     Bypass,
-    Decision,
     Fetch,
     Reason,
     Result,
@@ -90,7 +89,7 @@ class Pipeline:
         self._admission = Admission(place, page, ledger, counters, clocks)
         fills = serving.settings.fills
         self._flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
-        self._searches = Searches()
+        self._searches = Searches(store, page, ledger)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches)
         self._answers = Answers(store, page, ledger, clocks)
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
@@ -99,7 +98,7 @@ class Pipeline:
         """The answer to a request. Raises only ViewerError (the connection refuses it) and what is a fault of ours."""
         if incoming.client.peer is not Peer.WORKER:
             self._counters.add(Counter.REQUESTS)
-        request_id = self._admission.request_id()
+        request_id = self._clocks.request_id()
         try:
             ask = self._admission.admit(incoming, self.serving, request_id)
         except Refused as refused:
@@ -140,7 +139,7 @@ class Pipeline:
         found = self._usable(ask, now)
         decision = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
-            found, decision = self._by_another_query(ask, decision, now)
+            found, decision = self._searches.instead(ask, now) or (found, decision)
         match decision:
             case Serve(head, age):
                 return self._answers.stored(ask, _entry(found, head), age, Result.HIT)
@@ -181,24 +180,6 @@ class Pipeline:
             and (edition is None or stored.terms.edition == edition)
             and self._ledger.covers(stored.head.as_of, ask.floor)
         ]
-
-    def _by_another_query(self, ask: Ask, decision: Decision, now: float) -> tuple[list[Stored], Decision]:
-        """A fresh response to a query that its No-Vary-Search calls the same, instead of none."""
-        if ask.hop is not None or ask.request.method != "GET":
-            return [], decision  # a tier that asks knows of changes to the query it names, not of those to others
-        for known in self._searches.others(ask):
-            found = [
-                stored
-                for stored in self._store.find(known.key, now)
-                if stored.terms.generation == self._page.generation(known.resource)
-                and stored.terms.edition == self._page.edition(known.key)
-                and self._ledger.covers(stored.head.as_of, ask.floor)
-                and self._searches.answers(ask, known, stored.head)
-            ]
-            instead = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
-            if isinstance(instead, Serve):
-                return found, instead
-        return [], decision
 
     def _is_for_the_owner(self, ask: Ask) -> bool:
         """What the owner of the key may answer is for this request alone, so nobody here shares or keeps it."""

@@ -6,16 +6,19 @@ forgets is a miss, and what it remembers is judged again by the stored response 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
 from edgeproxy.edge.admission import resource
 from edgeproxy.edge.ask import Ask
-from edgeproxy.outcome import StoredHead
+from edgeproxy.edge.invalidation import Ledger
+from edgeproxy.edge.page import SharedPage
+from edgeproxy.outcome import Serve, StoredHead
 from edgeproxy.rules.key import cache_key
+from edgeproxy.rules.lookup import decide
 from edgeproxy.rules.search import equivalent, no_vary_search
+from edgeproxy.store.memory import MemoryStore, Stored
 
 RESOURCES_MAX = 10_000
 QUERIES_MAX = 16
@@ -35,7 +38,10 @@ class Known:
 class Searches:
     """The index of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: MemoryStore, page: SharedPage, ledger: Ledger) -> None:
+        self._store = store
+        self._page = page
+        self._ledger = ledger
         self._known: LRUCache[bytes, list[Known]] = LRUCache(RESOURCES_MAX)
 
     def remember(self, ask: Ask, head: StoredHead) -> None:
@@ -46,16 +52,30 @@ class Searches:
         new = Known(ask.key, resource(ask.request, ask.distribution), ask.request.query)
         known[:] = [*(each for each in known if each.key != new.key), new][-QUERIES_MAX:]
 
-    def others(self, ask: Ask) -> Iterator[Known]:
-        """Stored responses to other queries of this request's resource, the newest first."""
-        for known in reversed(self._known.get(_without_query(ask), [])):
-            if known.key != ask.key:
-                yield known
+    def instead(self, ask: Ask, now: float) -> tuple[list[Stored], Serve] | None:
+        """A fresh response to a query that its No-Vary-Search calls the same; None when there is none.
 
-    def answers(self, ask: Ask, known: Known, head: StoredHead) -> bool:
-        """Whether the stored response itself says that the two queries are the same."""
-        rule = no_vary_search(head.headers)
-        return rule is not None and equivalent(known.query, ask.request.query, rule)
+        A tier that asks knows of changes to the query it names, not of those to others: it is given none.
+        """
+        if ask.hop is not None or ask.request.method != "GET":
+            return None
+        for known in reversed(self._known.get(_without_query(ask), [])):
+            found = [stored for stored in self._store.find(known.key, now) if self._fits(ask, known, stored)]
+            decision = decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
+            if isinstance(decision, Serve):
+                return found, decision
+        return None
+
+    def _fits(self, ask: Ask, known: Known, stored: Stored) -> bool:
+        """It is as new as it must be, and says itself that the two queries are the same."""
+        rule = no_vary_search(stored.head.headers)
+        return (
+            rule is not None
+            and equivalent(known.query, ask.request.query, rule)
+            and stored.terms.generation == self._page.generation(known.resource)
+            and stored.terms.edition == self._page.edition(known.key)
+            and self._ledger.covers(stored.head.as_of, ask.floor)
+        )
 
 
 def _without_query(ask: Ask) -> bytes:

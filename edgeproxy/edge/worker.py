@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront import pages
 from edgeproxy.edge.admission import within
 from edgeproxy.edge.door import Door
@@ -135,7 +134,7 @@ class Worker:
     def _refuse(self, status: int, sentence: str) -> Answer:
         """What a connection answers by itself: no request was understood, so there is nothing to log about one."""
         rules = self.pipeline.serving.default_rules
-        request_id = cf.request_id(self._clocks.random_bytes(cf.REQUEST_ID_BYTES))
+        request_id = self._clocks.request_id()
         head, body = pages.page(rules, status, sentence, request_id)
         presenter = Presenter(self.place.name, self.place.code, rules, request_id, False, Peer.VIEWER)
         head = presenter.head(head, Trace(result=Result.ERROR, generated=True), self._clocks.wall())
