@@ -6,10 +6,10 @@ pulled, so that whoever reads slowly slows whoever sends (RFC 9112 section 9.3 a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgeproxy.headers import Headers
 
@@ -38,7 +38,9 @@ class RequestHead:
 
     def with_headers(self, headers: Headers) -> RequestHead:
         """The same request with other fields."""
-        return replace(self, headers=headers)
+        if headers is self.headers:
+            return self
+        return RequestHead(self.method, self.target, self.authority, headers, self.scheme, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class ResponseHead:
 
     def with_headers(self, headers: Headers) -> ResponseHead:
         """The same response with other fields."""
-        return replace(self, headers=headers)
+        if headers is self.headers:
+            return self
+        return ResponseHead(self.status, headers, self.reason, self.version)
 
 
 class Body(Protocol):
@@ -69,8 +73,11 @@ class Body(Protocol):
         """Trailer fields; complete once `read` has returned b""."""
         ...
 
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises BodyAborted when the sender stopped before the end."""
+    def read(self) -> Coroutine[Any, Any, bytes]:  # Any: what a coroutine exchanges with its loop
+        """The next bytes, b"" at the end. Raises BodyAborted when the sender stopped before the end.
+
+        Whoever stops waiting for it may read again later: it takes nothing before it returns.
+        """
         ...
 
     def close(self) -> None:
@@ -111,6 +118,18 @@ class BytesBody:
         self._blocks.clear()
         closed, self._closed = self._closed, _nothing
         closed()
+
+
+def at_once(body: Body) -> bytes | None:
+    """What `body.read` gives when it need not wait, None when it must: then nothing was taken."""
+    reading = body.read()
+    try:
+        reading.send(None)
+    except StopIteration as come:
+        block: bytes = come.value
+        return block
+    reading.close()
+    return None
 
 
 def no_body() -> Body:
