@@ -12,9 +12,10 @@ from enum import Enum
 from typing import Any, Protocol
 
 from edgeproxy.headers import Headers
+from edgeproxy.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RequestHead:
     """A request's head. `target` is in origin-form (path and query as received), or `*` for OPTIONS."""
 
@@ -28,13 +29,14 @@ class RequestHead:
     @property
     def path(self) -> bytes:
         """The target up to the first `?`, raw."""
-        return self.target.partition(b"?")[0]
+        target = self.target
+        return target.partition(b"?")[0] if b"?" in target else target
 
     @property
     def query(self) -> bytes | None:
         """What follows the first `?`, raw; None when there is no `?`."""
-        _, mark, query = self.target.partition(b"?")
-        return query if mark else None
+        target = self.target
+        return target.partition(b"?")[2] if b"?" in target else None
 
     def with_headers(self, headers: Headers) -> RequestHead:
         """The same request with other fields."""
@@ -43,7 +45,7 @@ class RequestHead:
         return RequestHead(self.method, self.target, self.authority, headers, self.scheme, self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ResponseHead:
     """A response's head; `reason` is the raw phrase, empty when the sender gave none."""
 
@@ -167,7 +169,7 @@ class Peer(Enum):
     """Another worker of this node, over a Unix socket."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """Where a request came from. For a viewer it is the viewer; TLS facts are None on plain HTTP."""
 
@@ -216,7 +218,7 @@ class Answer:
     sent: Callable[[Delivery], None] = field(default=lambda delivery: None)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delivery:
     """What happened to an answer on its way out. Times are on the monotonic clock, seconds."""
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from edgeproxy.values import value
+
 
 class Rules(Enum):
     """Which set of caching rules a distribution follows."""
@@ -194,7 +196,7 @@ class Distribution:
     """IsIPV6Enabled: the resolver answers with IPv6 addresses too."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AsOf:
     """(epoch, number): the origin was asked after all invalidations up to `number` were accepted."""
 

@@ -19,7 +19,7 @@ from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.edge.node import Clocks, NextTier, Place
+from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
@@ -28,6 +28,7 @@ from edgeproxy.outcome import Reason, Result
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
 from edgeproxy.upstream.client import Exchange, Patience, Target
+from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,15 @@ class Reply:
     """The next tier answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wishes:
     """What tiers are asked to do beyond the request itself; the origin is never told."""
 
     refresh: bool
     current: bool
+
+
+_NONE = Wishes(refresh=False, current=False)
 
 
 class _Unusable(Exception):
@@ -82,6 +86,9 @@ class NextHop:
         self._counters = counters
         self._clocks = clocks
         self._tier_rests_until = 0.0
+        self._ways: dict[tuple[str, str, str], tuple[Target, Patience]] = {}
+        """By distribution, origin and the viewer's scheme; no more than the configuration has of them."""
+        self._ways_of: Serving | None = None
 
     async def send(
         self,
@@ -97,7 +104,7 @@ class NextHop:
 
         `refresh` asks tiers for content that is newer than their own copy, `current` for nothing stale.
         """
-        wishes = Wishes(refresh, current)
+        wishes = _NONE if not (refresh or current) else Wishes(refresh, current)
         if ask.owner is not None:
             reply = await self._to_owner(ask, request, wishes, interim)
             if reply is not None:
@@ -237,14 +244,8 @@ class NextHop:
         if ask.hop is not None and ask.hop.applied.number > as_of.number:
             as_of = ask.hop.applied
         requested_at = self._clocks.wall()
-        exchange = await self._client.exchange(
-            self._origin_target(ask, origin),
-            outward,
-            body,
-            self._origin_patience(ask, origin),
-            interim=interim,
-            upgrade=ask.upgrade,
-        )
+        target, patience = self._way(ask, origin)
+        exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)
         reply = self._reply(exchange, as_of, requested_at, Result.MISS)
         if offset:
             reply.head = shift_response(reply.head, offset)
@@ -252,12 +253,30 @@ class NextHop:
             reply.head = reply.head.with_headers(response_fields(reply.head.headers, ask.behavior, origin))
         return reply
 
+    def _way(self, ask: Ask, origin: Origin) -> tuple[Target, Patience]:
+        """Where an origin is and how long it may take: the same while a configuration stands."""
+        if self._ways_of is not ask.serving:
+            self._ways_of = ask.serving
+            self._ways.clear()
+        key = (ask.distribution.id, origin.id, ask.request.scheme)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._origin_target(ask, origin), self._origin_patience(ask, origin)
+        return way
+
     def _reply(self, exchange: Exchange, as_of: AsOf, requested_at: float, result: Result) -> Reply:
         headers = without_internal(end_to_end(exchange.head.headers))
         if exchange.tunnel is not None:  # the one hop-by-hop field that both ends need
             headers = headers.plus(*[(b"Upgrade", value) for value in exchange.head.headers.all(b"upgrade")])
-        head = replace(exchange.head, headers=headers)
-        return Reply(head, exchange.body, exchange.tunnel, as_of, requested_at, self._clocks.wall(), result)
+        return Reply(
+            exchange.head.with_headers(headers),
+            exchange.body,
+            exchange.tunnel,
+            as_of,
+            requested_at,
+            self._clocks.wall(),
+            result,
+        )
 
     def _tier_patience(self, ask: Ask) -> Patience:
         """A tier is given the time its own origin may take, so that it is the tier that gives up first."""
