@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 
 Field = tuple[bytes, bytes]
 
@@ -66,17 +67,28 @@ class Headers:
 
     def without(self, names: Collection[bytes]) -> Headers:
         """The fields but the named ones (names in lower case); these very fields when none of those is here."""
-        if self._lookup().keys().isdisjoint(names):
+        index = self._lookup()
+        gone = index.keys() & names
+        if not gone:
             return self
-        return Headers([field for field in self._fields if field[0].lower() not in names])
+        fewer = Headers([field for field in self._fields if field[0].lower() not in gone])
+        fewer._index = {name: values for name, values in index.items() if name not in gone}
+        return fewer
 
     def replaced(self, name: bytes, value: bytes) -> Headers:
         """A copy in which `name` (as it shall be spelled) occurs once, with this value, at the end."""
-        return Headers((*self.without({name.lower()}), (name, value)))
+        return self.without((name.lower(),)).plus((name, value))
 
     def plus(self, *fields: Field) -> Headers:
         """A copy with these fields appended."""
-        return Headers(self._fields + fields)
+        more = Headers(self._fields + fields)
+        if self._index is not None:
+            index = self._index.copy()
+            for name, value in fields:
+                lowered = name.lower()
+                index[lowered] = [*index.get(lowered, ()), value]
+            more._index = index
+        return more
 
     def size(self) -> int:
         """Bytes these fields take on the wire."""
@@ -101,12 +113,27 @@ class Headers:
         return f"Headers({list(self._fields)!r})"
 
 
+NO_HEADERS = Headers()
+"""No field at all."""
+
+
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The lower-case options that `Connection` lists (RFC 9110 section 7.6.1)."""
     combined = headers.combined(b"connection")
     if combined is None:
         return _NO_OPTIONS
-    return frozenset(option.strip().lower() for option in combined.split(b",")) - {b""}
+    if len(combined) <= _OPTIONS_MEMO_MAX:
+        return _options_memo(combined)
+    return _options(combined)
+
+
+def _options(value: bytes) -> frozenset[bytes]:
+    return frozenset(option.strip().lower() for option in value.split(b",")) - {b""}
+
+
+_options_memo = lru_cache(maxsize=256)(_options)
+_OPTIONS_MEMO_MAX = 64
+"""Bytes: a longer value is no usual one, and not worth remembering."""
 
 
 def end_to_end(headers: Headers) -> Headers:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from edgeproxy.headers import Headers
+from edgeproxy.headers import NO_HEADERS, Headers
 from edgeproxy.values import value
 
 
@@ -97,7 +97,7 @@ class BytesBody:
     __slots__ = ("_blocks", "_closed", "_length", "trailers")
 
     def __init__(
-        self, blocks: Iterable[bytes] = (), trailers: Headers = Headers(), closed: Callable[[], None] = _nothing
+        self, blocks: Iterable[bytes] = (), trailers: Headers = NO_HEADERS, closed: Callable[[], None] = _nothing
     ) -> None:
         self._closed = closed
         self._blocks = [block for block in blocks if block]
