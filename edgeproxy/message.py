@@ -109,6 +109,11 @@ class BytesBody:
     def length(self) -> int | None:
         return self._length
 
+    @property
+    def blocks(self) -> list[bytes]:
+        """What is still to come."""
+        return self._blocks[::-1]
+
     async def read(self) -> bytes:
         if not self._blocks:
             return b""
@@ -199,6 +204,8 @@ class Incoming:
     received_at: float
     head_bytes: int = 0
     interim: Callable[[ResponseHead], None] = ignore_interim
+    raw: bytes = b""
+    """The head as it came, where the front door's hit lane would learn the answer; else nothing."""
 
 
 @dataclass(slots=True)

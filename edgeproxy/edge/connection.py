@@ -1,7 +1,8 @@
 """One viewer connection over HTTP/1.1: requests in, answers out in order, every wait bounded.
 
-Bytes belong to a head, a body, a tunnel or nobody (`data_received`). A whole head starts a request (`_take_request`,
-`_begin`); one task runs its exchange (`_run`); then the next one is taken or the connection ends (`_over`).
+Bytes belong to a head, a body, a tunnel or nobody (`_received`). A whole head is answered at once if that answer is
+prepared (hits.py), else it starts a request (`_take_request`, `_begin`); one task runs its exchange (`_run`); then the
+next one is taken or the connection ends (`_over`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import logging
 import socket
 import ssl
 import struct
-from dataclasses import replace
 from enum import Enum, auto
 from typing import Protocol, cast
 
 from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
+from edgeproxy.edge.hits import NOTHING, Hits, with_tls
 from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
 from edgeproxy.edge.timer import LazyTimer
@@ -71,24 +72,22 @@ class Home(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Hits):
     """The protocol object of one accepted (and, for HTTPS, secured) connection.
 
     `home` hears of its beginning, and of its end: the transport is gone, and no task of it runs any more.
     """
 
     __slots__ = (
-        "_closed_here", "_door", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home",
-        "_inbox", "_loop", "_lost", "_outlet", "_read_timer", "_reading", "_running", "_scheme", "_task", "_transport",
-        "_unflushed", "_waiting", "_write_timer", "client", "made",
+        "_closed_here", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
+        "_lost", "_outlet", "_read_timer", "_reading", "_running", "_task", "_unflushed", "_waiting", "_write_timer",
+        "made",
     )  # fmt: skip
 
-    def __init__(self, door: Door, home: Home, address: str, port: int) -> None:
-        self._door = door
+    def __init__(self, door: Door, home: Home, address: str, port: int, accepted: socket.socket | None = None) -> None:
+        """`accepted`: as for Hits."""
+        super().__init__(door, Client(address, port, door.peer), accepted)
         self._home = home
-        self.client = Client(address, port, door.peer)
-        """Who is at the other end."""
-        self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(door.limits)
         self._reading = Reading.HEADS
         self._waiting = Waiting.NOTHING
@@ -112,17 +111,17 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
         self._outlet = Outlet(self._transport, self._door.monotonic)
-        self.client = _with_tls(self.client, self._transport)
+        self.client = with_tls(self.client, self._transport)
         self._scheme = "http" if self.client.tls_protocol is None else "https"
         self._wait_for(Waiting.FIRST_HEAD, self._door.settings.header_timeout)
         self.made = True
         self._home.opened(self)
 
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         match self._reading:
             case Reading.HEADS:
                 self._heads.feed(data)
-                if self._exchange is None:
+                if self._exchange is None and self._pour is None:
                     self._take_request()
                 elif len(self._heads) > self._door.limits.head_max:
                     self.hold()
@@ -142,6 +141,7 @@ class Connection(asyncio.Protocol):
         half-closes (door.half_close) it is gone, and what was done for it stops at once.
         """
         self._half_closed = True
+        self._ready = NOTHING
         if not self._door.half_close and self._inbox is None and self._exchange is not None:
             self._exchange.left = True
             self.abort()
@@ -150,27 +150,37 @@ class Connection(asyncio.Protocol):
             self._inbox.finish()
         elif self._reading is Reading.BODY:
             self._fail_body("The request body ended too soon.", 400)
-        if self._task is None or self._scheme == "https":
+        if (self._task is None and self._pour is None) or self._scheme == "https":
             # asyncio's TLS cannot keep one direction open: the connection ends here, and its task with it.
             return False
-        if self._inbox is None:
+        if self._inbox is None and self._pour is None:
             self._wait_for(Waiting.ANSWER_AFTER_EOF, self._door.settings.half_closed_timeout)
         return True
 
     def pause_writing(self) -> None:
+        self._paused = True
+        self._ready = NOTHING
         self._outlet.pause()
         self._watch_writing()
 
     def resume_writing(self) -> None:
+        self._paused = False
+        self._relax()
         self._outlet.resume()
         if not self._closed_here:
             self._write_timer.disarm()
+        if self._pour is not None:
+            self._pour_on()
+        elif self._exchange is None and self._reading is Reading.HEADS:
+            self._take_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._ready = NOTHING
         self._read_timer.close()
         self._write_timer.close()
-        if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD:
+        self._poured(complete=False, viewer_left=not self._closed_here)
+        if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD and not self._busy_at:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
             self._door.counters.add(Counter.TLS_FAILED)
         if self._task is not None:
@@ -182,37 +192,48 @@ class Connection(asyncio.Protocol):
     # Requests
 
     def _take_request(self) -> None:
-        """Begin the next request if its head is here, else wait for it."""
+        """Answer or begin the next request if its head is here, else wait for it."""
+        settings = self._door.settings
+        self._ready = NOTHING
         try:
-            head = self._heads.take()
-            if head is not None:
-                self._begin(head)
-                return
+            while not self._paused and (head := self._heads.take()) is not None:
+                if self._draining or self._half_closed or not self._answer_at_once(head):
+                    self._begin(head)
+                    return
+                if self._waiting is Waiting.HEAD:
+                    self._stop_waiting()
+                if self._pour is not None:
+                    return
         except ViewerError as error:
             self._refuse(error)
             return
-        settings = self._door.settings
+        if self._paused:
+            # A viewer that does not take its answers is not asked what else it would like.
+            if len(self._heads) > self._door.limits.head_max:
+                self.hold()
+            return
         if len(self._heads):
             if self._waiting is not Waiting.HEAD:
                 self._wait_for(Waiting.HEAD, settings.header_timeout)
         elif self._half_closed or self._draining:
             self._close()
-        elif self._waiting is Waiting.NOTHING:
-            self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
+        else:
+            if self._waiting is Waiting.NOTHING:
+                self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
+            if self._space is not None and not self._transport.get_write_buffer_size():
+                self._ready = self._space.heads
         self.go_on()
 
     def _begin(self, head: bytes) -> None:
-        """One whole head as it came, with no request in progress: everything that happens to it starts here.
-
-        What can be answered at once, without a task, is answered in this method.
-        """
+        """One whole head as it came, with no request in progress: what happens to it in the pipeline starts here."""
         request = parse_head(head, self._scheme, self._door.limits)
         if request.length and request.length > self._door.settings.body_max:
             raise ViewerError("The request body is too large.", status=413)
-        self._start(request, len(head))
+        self._start(request, len(head), head if self._lane is not None else b"")
 
-    def _start(self, request: ParsedHead | ViewerError, size: int) -> None:
-        exchange = Exchange(self._door, self, self._outlet, self.client, request, size)
+    def _start(self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"") -> None:
+        exchange = Exchange(self._door, self, self._outlet, self.client, request, size, raw)
+        self._ready = NOTHING
         exchange.last = self._draining
         self._exchange = exchange
         self._stop_waiting()
@@ -344,6 +365,12 @@ class Connection(asyncio.Protocol):
 
     # Time-outs
 
+    def _idle_left(self) -> float:
+        """Seconds that a viewer still has: its time counts from the last answer, however that was given."""
+        if not self._busy_at:
+            return 0.0
+        return self._busy_at + self._door.settings.idle_timeout - self._loop.time()
+
     def _wait_for(self, waiting: Waiting, seconds: float) -> None:
         self._waiting = waiting
         self._read_timer.arm(seconds)
@@ -356,6 +383,8 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, Waiting.NOTHING
         count = self._door.counters.add
         match waiting:
+            case Waiting.FIRST_HEAD | Waiting.NEXT_HEAD if (left := self._idle_left()) > 0:
+                self._wait_for(Waiting.NEXT_HEAD, left)
             case Waiting.FIRST_HEAD | Waiting.NEXT_HEAD:
                 count(Counter.TIMEOUTS_IDLE)
                 self._close()
@@ -377,6 +406,15 @@ class Connection(asyncio.Protocol):
             case _:
                 self._close()
 
+    def _relax(self) -> None:
+        self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
+
+    def _settled(self) -> None:
+        if self._draining:
+            self._finish()
+        else:
+            self._take_request()
+
     def _watch_writing(self) -> None:
         self._unflushed = self._transport.get_write_buffer_size()
         self._write_timer.arm(self._door.settings.write_timeout)
@@ -389,6 +427,7 @@ class Connection(asyncio.Protocol):
         self._door.counters.add(Counter.TIMEOUTS_WRITE)
         if self._exchange is not None:
             self._exchange.left = True
+        self._poured(complete=False, viewer_left=True)
         self.abort()
 
     # The end
@@ -396,11 +435,12 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Serve what has begun, then close; an idle connection closes now."""
         self._draining = True
+        self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.last = True
             if self._task is None and self._waiting is Waiting.BODY:
                 self._close()
-        elif self._reading is Reading.HEADS and not len(self._heads):
+        elif self._reading is Reading.HEADS and not len(self._heads) and self._pour is None:
             self._close()
 
     def abort(self) -> None:
@@ -409,6 +449,7 @@ class Connection(asyncio.Protocol):
         An answer that is delimited by the close would look whole if the close were orderly.
         """
         self._closed_here = True
+        self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.aborted = True
         peer: socket.socket | None = self._transport.get_extra_info("socket")
@@ -435,15 +476,8 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close when everything written has gone out; a viewer that takes nothing is not waited for."""
         self._closed_here = True
+        self._ready = NOTHING
         self._stop_waiting()
         self._transport.close()
         if not self._lost:
             self._watch_writing()
-
-
-def _with_tls(client: Client, transport: asyncio.Transport) -> Client:
-    secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-    if secured is None:
-        return client
-    cipher = secured.cipher()
-    return replace(client, tls_protocol=secured.version() or "", tls_cipher=cipher[0] if cipher else None)

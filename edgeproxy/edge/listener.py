@@ -141,7 +141,7 @@ class Listener:
             self._door.counters.add(Counter.CONNECTIONS)
             self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
-        connection = Connection(self._door, self, address, port)
+        connection = Connection(self._door, self, address, port, accepted if self._context is None else None)
         if self._door.round_trips is not None:
             self._accepted[connection] = accepted
         task = self._loop.create_task(self._enter(accepted, connection))
