@@ -22,7 +22,7 @@ from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.admin import serve_admin
 from edgeproxy.dns.answer import CALM
 from edgeproxy.dns.explain import Explanation, explain
-from edgeproxy.dns.location import Locations
+from edgeproxy.places.location import Locations
 from edgeproxy.dns.parts import ResolverParts
 from edgeproxy.dns.policy import Client, Located
 from edgeproxy.dns.server import Surroundings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeproxy.dns.geography import Location
+from edgeproxy.places.geography import Location
 from edgeproxy.dns.policy import Client
 from edgeproxy.dns.zone import Alias, Content, Fixed, Nothing, Steered, Zone, wire_name
 from edgeproxy.errors import ConfigError

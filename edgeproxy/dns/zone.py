@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from edgeproxy.dns.geography import Location, covers
-from edgeproxy.dns.networks import Client, Networks
+from edgeproxy.places.geography import Location, covers
+from edgeproxy.places.networks import Client, Networks
 from edgeproxy.dns.policy import Located, Policy, Pop
 from edgeproxy.dns.query import LABEL_MAX, NAME_MAX
 from edgeproxy.errors import ConfigError, Fault

@@ -16,7 +16,7 @@ import dns.message
 
 from edgeproxy.dns.answer import UDP_SIZE, Conditions
 from edgeproxy.dns.cookies import Cookies
-from edgeproxy.dns.geography import Location, distance_km, least_ms
+from edgeproxy.places.geography import Location, distance_km, least_ms
 from edgeproxy.dns.latency import Latency
 from edgeproxy.dns.memo import Memo
 from edgeproxy.dns.policy import Client, Policy, Pop
