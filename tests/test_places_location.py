@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from edgeproxy.places.geography import Location
-from edgeproxy.places.location import Locations
 from edgeproxy.dns.policy import Client
 from edgeproxy.errors import ConfigError
+from edgeproxy.places.geography import Location
+from edgeproxy.places.location import Locations
 from tests.mmdb import MARKER, city, database
 
 

@@ -46,10 +46,7 @@ LAYERS: dict[str, int] = {
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation"}
 PURE_FILES = {
-    *(
-        f"dns/{name}.py"
-        for name in ("policy", "answer", "query", "zone", "latency", "standing")
-    ),
+    *(f"dns/{name}.py" for name in ("policy", "answer", "query", "zone", "latency", "standing")),
     *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "tally", "explain")),
     "places/networks.py",
     "places/geography.py",
