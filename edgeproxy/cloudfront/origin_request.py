@@ -106,6 +106,16 @@ def origin_host(origin: Origin, viewer_scheme: str) -> bytes:
     return join_address(origin.host, port).encode()
 
 
+def certificate_name(request: RequestHead, distribution: Distribution, behavior: Behavior, origin: Origin) -> str:
+    """Whose certificate an https origin has to show: the viewer's host where that is forwarded (fact sheet 1.4), "" for
+    the origin's own. An origin that the settings send elsewhere shows the certificate of where it really is."""
+    if distribution.rules is Rules.RFC9111 or origin.host_header or not behavior.forward.headers.picks(b"host"):
+        return ""
+    host = request.authority.decode("latin-1")
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).strip("[]")
+
+
 def forwards_left(request: RequestHead) -> int | None:
     """How often a request may still be passed on; None when it does not say, or its method has no such thing."""
     value = request.headers.get(b"max-forwards")
