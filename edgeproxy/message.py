@@ -183,6 +183,8 @@ class Client:
     peer: Peer = Peer.VIEWER
     tls_protocol: str | None = None
     tls_cipher: str | None = None
+    tls_resumed: bool = False
+    """The TLS session went on from an earlier one."""
 
 
 def ignore_interim(head: ResponseHead) -> None:

@@ -131,3 +131,11 @@ class Result(Enum):
     REDIRECT = "Redirect"
     LIMIT_EXCEEDED = "LimitExceeded"
     CAPACITY_EXCEEDED = "CapacityExceeded"
+
+
+class Layer(Enum):
+    """A tier in the words of Server-Timing's cdn-hit-layer (fact sheet 2.7)."""
+
+    EDGE = "EDGE"
+    REC = "REC"
+    SHIELD = "Origin Shield"

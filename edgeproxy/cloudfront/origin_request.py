@@ -8,6 +8,7 @@ a cache takes them out first, and whoever revalidates puts its own in.
 from __future__ import annotations
 
 from edgeproxy.cloudfront.fields import cdn_loop
+from edgeproxy.cloudfront.viewer import DEVICES
 from edgeproxy.headers import INTERNAL_PREFIX, Field, Headers, connection_options, end_to_end
 from edgeproxy.message import Client, RequestHead
 from edgeproxy.model import Behavior, Choice, Distribution, Origin, OriginKind, OriginScheme, Rules
@@ -23,7 +24,8 @@ ALWAYS = frozenset(
      b"content-disposition", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )  # fmt: skip
 NEVER = frozenset({b"proxy-authenticate", b"proxy-authorization", b"x-forwarded-proto", b"x-real-ip", b"expect"})
-NEVER_PREFIXES = (b"cloudfront-", b"x-edge-", INTERNAL_PREFIX)
+MADE_PREFIX = b"cloudfront-"
+NEVER_PREFIXES = (b"x-edge-", INTERNAL_PREFIX)
 REWRITTEN = frozenset(
     {b"host", b"user-agent", b"cookie", b"accept-encoding", b"via", b"x-forwarded-for", b"x-amz-cf-id", b"cdn-loop",
      b"upgrade"}
@@ -104,6 +106,16 @@ def origin_host(origin: Origin, viewer_scheme: str) -> bytes:
     return join_address(origin.host, port).encode()
 
 
+def certificate_name(request: RequestHead, distribution: Distribution, behavior: Behavior, origin: Origin) -> str:
+    """Whose certificate an https origin has to show: the viewer's host where that is forwarded (fact sheet 1.4), "" for
+    the origin's own. An origin that the settings send elsewhere shows the certificate of where it really is."""
+    if distribution.rules is Rules.RFC9111 or origin.host_header or not behavior.forward.headers.picks(b"host"):
+        return ""
+    host = request.authority.decode("latin-1")
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).strip("[]")
+
+
 def forwards_left(request: RequestHead) -> int | None:
     """How often a request may still be passed on; None when it does not say, or its method has no such thing."""
     value = request.headers.get(b"max-forwards")
@@ -132,6 +144,8 @@ def response_fields(headers: Headers, behavior: Behavior, origin: Origin) -> Hea
 
 def _varies(name: bytes, behavior: Behavior) -> bool:
     if name in (b"accept-encoding", b"cookie"):
+        return True
+    if name == b"user-agent" and behavior.forward.made_up & DEVICES:
         return True
     return bool(name) and name != b"*" and (name in behavior.key.headers or behavior.forward.headers.picks(name))
 
@@ -182,6 +196,8 @@ def _by_table(request: RequestHead, behavior: Behavior, request_id: bytes) -> He
 
 
 def _passes(name: bytes, method: str, behavior: Behavior) -> bool:
+    if name.startswith(MADE_PREFIX):  # made when the viewer's request came in; its own copies went then
+        return name in behavior.forward.made_up
     if name in NEVER or name in REWRITTEN or name.startswith(NEVER_PREFIXES):
         return False
     if name in ALWAYS:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from enum import Enum
 from functools import lru_cache
 
 from edgeproxy.message import RequestHead
-from edgeproxy.model import Behavior, Distribution, Origin, OriginKind
-from edgeproxy.outcome import Reason
+from edgeproxy.model import Behavior, Distribution, Mode, Origin, OriginKind
+from edgeproxy.outcome import Layer, Reason
 from edgeproxy.values import value
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -53,6 +55,35 @@ def route(
     if origin.kind is OriginKind.S3 and origin.region is not None and origin.region == tier_region:
         return Route(cached=True, straight=True, reason=Reason.SAME_REGION)
     return _THROUGH_THE_TIERS
+
+
+class Stop(Enum):
+    """Where a request goes next."""
+
+    TIER = "the regional of this POP"
+    SHIELD = "the regional in the region of Origin Shield"
+    ORIGIN = "the origin"
+
+
+def next_stop(way: Route, origin: Origin, mode: Mode, region: str, shields: Container[str], has_tier: bool) -> Stop:
+    """Where a node of this mode in this region sends a request that it does not answer by itself (fact sheet 6).
+
+    `shields`: regions with a regional. All that is sent to an origin with a shield goes through it, dynamic requests
+    too; the regional that stands in its region is the shield, and asks the origin.
+    """
+    if mode is Mode.POP and has_tier and not way.straight:
+        return Stop.TIER
+    shielded = origin.shield is not None and origin.shield in shields and way.reason is not Reason.UPGRADE
+    if shielded and (mode is Mode.POP or origin.shield != region):
+        return Stop.SHIELD
+    return Stop.ORIGIN
+
+
+def layer_of(origin: Origin, mode: Mode, region: str) -> Layer:
+    """What a node is called in Server-Timing (fact sheet 2.7)."""
+    if mode is Mode.POP:
+        return Layer.EDGE
+    return Layer.SHIELD if origin.shield == region else Layer.REC
 
 
 def choose_behavior(distribution: Distribution, path: bytes) -> Behavior:

@@ -30,7 +30,7 @@ import dns.edns
 import dns.message
 import dns.query
 
-from edgeproxy.dns.geography import Location, distance_km
+from edgeproxy.places.geography import Location, distance_km
 from tests.bench.http import put
 from tests.mmdb import city, database
 
