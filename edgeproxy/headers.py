@@ -49,28 +49,30 @@ class Headers:
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a field (`name` in lower case), None when absent."""
-        values = self._lookup().get(name)
+        values = (self._index or self._lookup()).get(name)
         return values[0] if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, one per line received."""
-        return self._lookup().get(name, [])
+        return (self._index or self._lookup()).get(name, [])
 
     def combined(self, name: bytes) -> bytes | None:
         """All lines of a field as one list value (RFC 9110 section 5.3), None when absent."""
-        values = self._lookup().get(name)
-        return b", ".join(values) if values else None
+        values = (self._index or self._lookup()).get(name)
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
 
     def names(self) -> Collection[bytes]:
         """Every name present, in lower case, once."""
-        return self._lookup().keys()
+        return (self._index or self._lookup()).keys()
 
     def without(self, names: Collection[bytes]) -> Headers:
         """The fields but the named ones (names in lower case); these very fields when none of those is here."""
-        index = self._lookup()
-        gone = index.keys() & names
-        if not gone:
+        index = self._index or self._lookup()
+        if index.keys().isdisjoint(names):
             return self
+        gone = index.keys() & names
         fewer = Headers([field for field in self._fields if field[0].lower() not in gone])
         fewer._index = {name: values for name, values in index.items() if name not in gone}
         return fewer
@@ -95,7 +97,7 @@ class Headers:
         return sum(len(name) + len(value) + 4 for name, value in self._fields)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._lookup()
+        return name in (self._index or self._lookup())
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self._fields)
@@ -154,9 +156,6 @@ def without_nominated(headers: Headers) -> Headers:
 
 def without_internal(headers: Headers) -> Headers:
     """The fields without those reserved for tiers of this CDN."""
-    for name in headers.names():
-        if name.startswith(INTERNAL_PREFIX):
-            break
-    else:
+    if INTERNAL_PREFIX not in b" ".join(headers.names()):
         return headers
     return Headers(field for field in headers if not field[0].lower().startswith(INTERNAL_PREFIX))
