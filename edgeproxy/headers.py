@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 Field = tuple[bytes, bytes]
 
@@ -94,7 +95,7 @@ class Headers:
 
     def size(self) -> int:
         """Bytes these fields take on the wire."""
-        return sum(len(name) + len(value) + 4 for name, value in self._fields)
+        return sum(map(len, chain.from_iterable(self._fields))) + 4 * len(self._fields)
 
     def __contains__(self, name: object) -> bool:
         return name in (self._index or self._lookup())

@@ -69,6 +69,7 @@ def x_cache(result: Result) -> bytes:
     return result.value.encode() + b" from cloudfront"
 
 
+@lru_cache(maxsize=1024)
 def cdn_loop(distribution_id: str) -> bytes:
     """This distribution's member of CDN-Loop (RFC 8586 section 2)."""
     return CDN_ID + b'; d="' + distribution_id.encode() + b'"'

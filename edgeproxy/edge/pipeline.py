@@ -241,10 +241,13 @@ class Pipeline:
     def _to_join(self, errand: Errand) -> Flight[Reply] | None:
         """A flight in progress that may bring what this request wants."""
         ask = errand.ask
+        flying = self._flights.in_progress(errand.key)
+        if not flying and not errand.ranged:
+            return None
         if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
             return None
         mark = self._fetcher.mark(ask)
-        for flight in self._flights.in_progress(errand.key):
+        for flight in flying:
             same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
             if not same or flight.mark.refresh < mark.refresh or not self._ledger.covers(flight.mark.as_of, ask.floor):
                 continue
