@@ -96,12 +96,12 @@ class NextHop:
         self._ledger = ledger
         self._counters = counters
         self._clocks = clocks
-        self._ways: dict[tuple[str, str], tuple[Target, Patience]] = {}
-        """By distribution and origin; no more than the configuration has of them."""
-        self._ways_of: Serving | None = None
         self._rests_until: dict[str, float] = {}
         """Tiers that could not be reached, and until when they are left alone."""
         self._compressing = compressing
+        self._ways: dict[tuple[str, str], tuple[Target, Patience]] = {}
+        """To plain origins, by distribution and origin; no more than the configuration has of them."""
+        self._ways_of: Serving | None = None
 
     async def send(
         self,
@@ -308,7 +308,8 @@ class NextHop:
         return reply
 
     def _way(self, ask: Ask, origin: Origin, outward: RequestHead) -> tuple[Target, Patience]:
-        """Where an origin is and how long it may take: over plain HTTP the same while a configuration stands."""
+        """Where an origin is and how long it may take. Over plain HTTP the same while a configuration stands; over
+        TLS the name that the certificate must have can be the viewer's Host."""
         if outward.scheme == "https":
             return self._origin_target(ask, origin, outward), self._origin_patience(ask, origin)
         if self._ways_of is not ask.serving:
