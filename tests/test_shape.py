@@ -169,6 +169,7 @@ THROUGH_NODES = {
         "worker",
         "invalidation",
         "searches",
+        "stages",
     },
     "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
 }

@@ -12,7 +12,6 @@ import logging
 import socket
 import ssl
 import struct
-from enum import Enum, auto
 from typing import Protocol, cast
 
 from edgeproxy.edge.delivery import Outlet
@@ -21,6 +20,7 @@ from edgeproxy.edge.exchange import Ending, Exchange
 from edgeproxy.edge.hits import NOTHING, Hits, with_tls
 from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
+from edgeproxy.edge.stages import Reading, Waiting
 from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.errors import BodyAborted, Detail, ViewerError
 from edgeproxy.message import Client
@@ -36,28 +36,6 @@ LINGER_BYTES = 1024 * 1024
 
 
 _NO_LINGER = struct.pack("ii", 1, 0)
-
-
-class Reading(Enum):
-    """Whose the bytes are that arrive next."""
-
-    HEADS = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    NOBODY = auto()
-
-
-class Waiting(Enum):
-    """What the read timer waits for."""
-
-    NOTHING = auto()
-    FIRST_HEAD = auto()
-    HEAD = auto()
-    NEXT_HEAD = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    ANSWER_AFTER_EOF = auto()
-    LINGER = auto()
 
 
 class Home(Protocol):
@@ -220,7 +198,7 @@ class Connection(Hits):
         else:
             if self._waiting is Waiting.NOTHING:
                 self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
-            if self._space is not None and not self._transport.get_write_buffer_size():
+            if self._space is not None and self._address and not self._transport.get_write_buffer_size():
                 self._ready = self._space.heads
         self.go_on()
 
