@@ -11,13 +11,12 @@ import asyncio
 import logging
 import socket
 import ssl
-import struct
 from typing import Protocol, cast
 
 from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
-from edgeproxy.edge.hits import NOTHING, Hits, with_tls
+from edgeproxy.edge.hits import NOTHING, Hits, reset, with_tls
 from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
 from edgeproxy.edge.stages import Reading, Waiting
@@ -33,9 +32,6 @@ LINGER_SECONDS = 2.0
 
 LINGER_BYTES = 1024 * 1024
 """Input dropped meanwhile; what comes beyond waits in the kernel."""
-
-
-_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Home(Protocol):
@@ -147,9 +143,13 @@ class Connection(Hits):
         self._outlet.resume()
         if not self._closed_here:
             self._write_timer.disarm()
+        # Not at once: a transport of asyncio that is closed in here tells twice that it is lost.
+        self._loop.call_soon(self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
         if self._pour is not None:
             self._pour_on()
-        elif self._exchange is None and self._reading is Reading.HEADS:
+        elif self._exchange is None and self._reading is Reading.HEADS and not self._transport.is_closing():
             self._take_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -343,12 +343,6 @@ class Connection(Hits):
 
     # Time-outs
 
-    def _idle_left(self) -> float:
-        """Seconds that a viewer still has: its time counts from the last answer, however that was given."""
-        if not self._busy_at:
-            return 0.0
-        return self._busy_at + self._door.settings.idle_timeout - self._loop.time()
-
     def _wait_for(self, waiting: Waiting, seconds: float) -> None:
         self._waiting = waiting
         self._read_timer.arm(seconds)
@@ -383,9 +377,6 @@ class Connection(Hits):
                     self.abort()
             case _:
                 self._close()
-
-    def _relax(self) -> None:
-        self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
 
     def _settled(self) -> None:
         if self._draining:
@@ -430,10 +421,7 @@ class Connection(Hits):
         self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.aborted = True
-        peer: socket.socket | None = self._transport.get_extra_info("socket")
-        if peer is not None and not self._transport.is_closing():
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        reset(self._transport)
 
     def _finish(self) -> None:
         """Close after a last answer so that it arrives.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from dataclasses import replace
 
 from edgeproxy.edge.door import Door
@@ -22,6 +23,8 @@ from edgeproxy.telemetry.record import text_of
 
 _REQUESTS, _LANE_HITS = int(Counter.REQUESTS), int(Counter.LANE_HITS)
 _BYTES_IN, _BYTES_OUT = int(Counter.BYTES_IN), int(Counter.BYTES_OUT)
+
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 NOTHING: dict[bytes, Known] = {}
 """No heads at all; nobody writes to it."""
@@ -227,7 +230,13 @@ class Hits(asyncio.Protocol):
 
     def _relax(self) -> None:
         """What is written by others may pile up a little again."""
-        raise NotImplementedError
+        self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
+
+    def _idle_left(self) -> float:
+        """Seconds that a viewer still has before it is idle: its time counts from the last answer, whoever gave it."""
+        if not self._busy_at:
+            return 0.0
+        return self._busy_at + self._door.settings.idle_timeout - self._loop.time()
 
     def _settled(self) -> None:
         """A large answer is out."""
@@ -250,6 +259,14 @@ class Hits(asyncio.Protocol):
             pour.began,
             Delivery(pour.sent, len(pour.head), pour.began, lane.monotonic(), complete, viewer_left),
         )
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Drop a connection so that the other side sees it is broken; what is still to be sent is not."""
+    peer: socket.socket | None = transport.get_extra_info("socket")
+    if peer is not None and not transport.is_closing():
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 def with_tls(client: Client, transport: asyncio.Transport) -> Client:
