@@ -13,7 +13,6 @@ import socket
 import ssl
 from typing import Protocol, cast
 
-from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
 from edgeproxy.edge.hits import NOTHING, Hits, reset, with_tls
@@ -53,8 +52,8 @@ class Connection(Hits):
     """
 
     __slots__ = (
-        "_closed_here", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
-        "_lost", "_outlet", "_read_timer", "_reading", "_running", "_task", "_unflushed", "_waiting", "_write_timer",
+        "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
+        "_lost", "_read_timer", "_reading", "_running", "_task", "_waiting",
         "made",
     )  # fmt: skip
 
@@ -66,7 +65,6 @@ class Connection(Hits):
         self._reading = Reading.HEADS
         self._waiting = Waiting.NOTHING
         self._read_timer = LazyTimer(self._loop, self._read_expired)
-        self._write_timer = LazyTimer(self._loop, self._write_expired)
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._running = False  # the task has taken its first step, so that it will come to `_over`
@@ -74,17 +72,14 @@ class Connection(Hits):
         self._draining = False
         self._held = False
         self._half_closed = False
-        self._closed_here = False
         self._lost = False
         self._dropped = 0
-        self._unflushed = 0
         self.made = False
         """It has, or had, a transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
-        self._outlet = Outlet(self._transport, self._door.monotonic)
         self.client = with_tls(self.client, self._transport)
         self._scheme = "http" if self.client.tls_protocol is None else "https"
         self._wait_for(Waiting.FIRST_HEAD, self._door.settings.header_timeout)
@@ -131,21 +126,6 @@ class Connection(Hits):
             self._wait_for(Waiting.ANSWER_AFTER_EOF, self._door.settings.half_closed_timeout)
         return True
 
-    def pause_writing(self) -> None:
-        self._paused = True
-        self._ready = NOTHING
-        self._outlet.pause()
-        self._watch_writing()
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._relax()
-        self._outlet.resume()
-        if not self._closed_here:
-            self._write_timer.disarm()
-        # Not at once: a transport of asyncio that is closed in here tells twice that it is lost.
-        self._loop.call_soon(self._go_on_writing)
-
     def _go_on_writing(self) -> None:
         if self._pour is not None:
             self._pour_on()
@@ -156,7 +136,8 @@ class Connection(Hits):
         self._lost = True
         self._ready = NOTHING
         self._read_timer.close()
-        self._write_timer.close()
+        if self._write_timer is not None:
+            self._write_timer.close()
         self._poured(complete=False, viewer_left=not self._closed_here)
         if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD and not self._busy_at:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
@@ -210,7 +191,7 @@ class Connection(Hits):
         self._start(request, len(head), head if self._lane is not None else b"")
 
     def _start(self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"") -> None:
-        exchange = Exchange(self._door, self, self._outlet, self.client, request, size, raw)
+        exchange = Exchange(self._door, self, self._outlet_there(), self.client, request, size, raw)
         self._ready = NOTHING
         exchange.last = self._draining
         self._exchange = exchange
@@ -383,10 +364,6 @@ class Connection(Hits):
             self._finish()
         else:
             self._take_request()
-
-    def _watch_writing(self) -> None:
-        self._unflushed = self._transport.get_write_buffer_size()
-        self._write_timer.arm(self._door.settings.write_timeout)
 
     def _write_expired(self) -> None:
         """Any byte taken since the last look is progress."""

@@ -11,12 +11,15 @@ import socket
 import ssl
 import struct
 from dataclasses import replace
+from functools import lru_cache
 
+from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.http1 import parse_head
 from edgeproxy.edge.lane import Known, Space
 from edgeproxy.edge.pour import BATCH_MAX, PARTS_MAX, Pour
 from edgeproxy.edge.prepared import Reply
+from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.message import Client, Delivery
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.telemetry.record import text_of
@@ -44,8 +47,8 @@ class Hits(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address", "_busy_at", "_door", "_lane", "_loop", "_paused", "_port", "_pour", "_ready", "_scheme", "_send",
-        "_socket", "_space", "_tls", "_transport", "client",
+        "_address", "_busy_at", "_closed_here", "_door", "_lane", "_loop", "_outlet", "_paused", "_port", "_pour",
+        "_ready", "_scheme", "_space", "_tls", "_transport", "_unflushed", "_write_timer", "accepted", "client",
     )  # fmt: skip
 
     def __init__(self, door: Door, client: Client, accepted: socket.socket | None) -> None:
@@ -59,8 +62,7 @@ class Hits(asyncio.Protocol):
         self._lane = door.lane
         self._space: Space | None = None
         self._ready: dict[bytes, Known] = NOTHING
-        self._socket = accepted
-        self._send = None if accepted is None else accepted.send
+        self.accepted = accepted
         self._busy_at = 0.0
         """When the last prepared answer went out, on the loop's clock."""
         self._pour: Pour | None = None
@@ -69,6 +71,10 @@ class Hits(asyncio.Protocol):
         """The viewer's, as the log has it; empty until it is needed."""
         self._paused = False
         """The transport holds more than it should."""
+        self._unflushed = 0
+        self._closed_here = False
+        self._outlet: Outlet | None = None
+        self._write_timer: LazyTimer | None = None
 
     def data_received(self, data: bytes) -> None:
         ready = self._ready
@@ -111,8 +117,7 @@ class Hits(asyncio.Protocol):
         client = self.client
         self._address = text_of(client.address.encode())
         self._port = b"%d" % client.port
-        protocol, cipher = (text_of((word or "").encode()) for word in (client.tls_protocol, client.tls_cipher))
-        self._tls = protocol + reply.line[11] + cipher
+        self._tls = _secured(client.tls_protocol or "", client.tls_cipher or "", reply.line[11])
 
     def _answer(self, known: Known, head: bytes) -> bool:
         """Answer with what is known, if it is still right; False: nothing has been done."""
@@ -141,11 +146,12 @@ class Hits(asyncio.Protocol):
         row[_LANE_HITS] += 1
         if reply.copied:
             data = start + reply.body
-            if self._send is None:
+            peer = self.accepted
+            if peer is None:
                 self._transport.write(data)
             else:
                 try:
-                    sent = self._send(data)
+                    sent = peer.send(data)
                 except OSError:  # it takes nothing now; or the transport will find out why it never will
                     sent = 0
                 if sent != reply.size:
@@ -166,6 +172,46 @@ class Hits(asyncio.Protocol):
         self._busy_at = self._loop.time()
         return True
 
+    # The viewer's pace
+
+    def _outlet_there(self) -> Outlet:
+        """The writing half as exchanges know it; a connection that only ever saw hits needs none."""
+        outlet = self._outlet
+        if outlet is None:
+            outlet = self._outlet = Outlet(self._transport, self._door.monotonic)
+            if self._paused:
+                outlet.pause()
+        return outlet
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._ready = NOTHING
+        if self._outlet is not None:
+            self._outlet.pause()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._relax()
+        if self._outlet is not None:
+            self._outlet.resume()
+        if self._write_timer is not None and not self._closed_here:
+            self._write_timer.disarm()
+        # Not at once: a transport of asyncio that is closed in here tells twice that it is lost.
+        self._loop.call_soon(self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
+        raise NotImplementedError
+
+    def _watch_writing(self) -> None:
+        self._unflushed = self._transport.get_write_buffer_size()
+        if self._write_timer is None:
+            self._write_timer = LazyTimer(self._loop, self._write_expired)
+        self._write_timer.arm(self._door.settings.write_timeout)
+
+    def _write_expired(self) -> None:
+        raise NotImplementedError
+
     # What is too large for one piece
 
     def _send_pieces(self, known: Known, head: bytes, start: bytes, request_id: bytes) -> bool:
@@ -175,14 +221,14 @@ class Hits(asyncio.Protocol):
             raise AssertionError("an answer that is not prepared")
         parts = (start, *(reply.blocks or (reply.body,)))
         sent = 0
-        if self._socket is not None and reply.size <= BATCH_MAX and len(parts) <= PARTS_MAX:
+        if self.accepted is not None and reply.size <= BATCH_MAX and len(parts) <= PARTS_MAX:
             try:
-                sent = self._socket.sendmsg(parts)
+                sent = self.accepted.sendmsg(parts)
             except OSError:
                 sent = 0
             if sent == reply.size:
                 return True
-        elif self._socket is None and reply.size <= self._door.settings.write_buffer:
+        elif self.accepted is None and reply.size <= self._door.settings.write_buffer:
             for part in parts:
                 self._transport.write(part)
             return True
@@ -201,10 +247,10 @@ class Hits(asyncio.Protocol):
             if room <= 0:
                 self._loop.call_soon(self._pour_on)
                 return
-            if self._socket is not None:
+            if self.accepted is not None:
                 batch = pour.batch(BATCH_MAX)
                 try:
-                    sent = self._socket.sendmsg(batch)
+                    sent = self.accepted.sendmsg(batch)
                 except OSError:
                     sent = 0
                 pour.advance(sent)
@@ -222,7 +268,7 @@ class Hits(asyncio.Protocol):
     def _hand_over(self, rest: memoryview) -> None:
         """Let the transport send what the socket did not take. It says at once that it holds something, and later that
         it holds nothing any more: only then is more offered to the socket."""
-        if self._socket is not None:
+        if self.accepted is not None:
             self._transport.set_write_buffer_limits(high=0)
         self._transport.write(rest)
         if not self._paused:
@@ -259,6 +305,11 @@ class Hits(asyncio.Protocol):
             pour.began,
             Delivery(pour.sent, len(pour.head), pour.began, lane.monotonic(), complete, viewer_left),
         )
+
+
+@lru_cache(64)
+def _secured(protocol: str, cipher: str, between: bytes) -> bytes:
+    return text_of(protocol.encode()) + between + text_of(cipher.encode())
 
 
 def reset(transport: asyncio.Transport) -> None:
