@@ -71,7 +71,7 @@ class Connections(Table):
     hit_lane_memory: Size = setting(
         32 * MiB,
         "Heads and prepared answers remembered for that, per worker.",
-        low=64 * KiB,
+        low=MiB,
         high=64 * GiB,
         unit="bytes",
     )

@@ -11,16 +11,14 @@ import asyncio
 import logging
 import socket
 import ssl
-import struct
-from enum import Enum, auto
 from typing import Protocol, cast
 
-from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
-from edgeproxy.edge.hits import NOTHING, Hits, with_tls
+from edgeproxy.edge.hits import NOTHING, Hits, reset, with_tls
 from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
+from edgeproxy.edge.stages import Reading, Waiting
 from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.errors import BodyAborted, Detail, ViewerError
 from edgeproxy.message import Client
@@ -33,31 +31,6 @@ LINGER_SECONDS = 2.0
 
 LINGER_BYTES = 1024 * 1024
 """Input dropped meanwhile; what comes beyond waits in the kernel."""
-
-
-_NO_LINGER = struct.pack("ii", 1, 0)
-
-
-class Reading(Enum):
-    """Whose the bytes are that arrive next."""
-
-    HEADS = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    NOBODY = auto()
-
-
-class Waiting(Enum):
-    """What the read timer waits for."""
-
-    NOTHING = auto()
-    FIRST_HEAD = auto()
-    HEAD = auto()
-    NEXT_HEAD = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    ANSWER_AFTER_EOF = auto()
-    LINGER = auto()
 
 
 class Home(Protocol):
@@ -79,8 +52,8 @@ class Connection(Hits):
     """
 
     __slots__ = (
-        "_closed_here", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
-        "_lost", "_outlet", "_read_timer", "_reading", "_running", "_task", "_unflushed", "_waiting", "_write_timer",
+        "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
+        "_lost", "_read_timer", "_reading", "_running", "_task", "_waiting",
         "made",
     )  # fmt: skip
 
@@ -92,7 +65,6 @@ class Connection(Hits):
         self._reading = Reading.HEADS
         self._waiting = Waiting.NOTHING
         self._read_timer = LazyTimer(self._loop, self._read_expired)
-        self._write_timer = LazyTimer(self._loop, self._write_expired)
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._running = False  # the task has taken its first step, so that it will come to `_over`
@@ -100,17 +72,14 @@ class Connection(Hits):
         self._draining = False
         self._held = False
         self._half_closed = False
-        self._closed_here = False
         self._lost = False
         self._dropped = 0
-        self._unflushed = 0
         self.made = False
         """It has, or had, a transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
-        self._outlet = Outlet(self._transport, self._door.monotonic)
         self.client = with_tls(self.client, self._transport)
         self._scheme = "http" if self.client.tls_protocol is None else "https"
         self._wait_for(Waiting.FIRST_HEAD, self._door.settings.header_timeout)
@@ -157,28 +126,18 @@ class Connection(Hits):
             self._wait_for(Waiting.ANSWER_AFTER_EOF, self._door.settings.half_closed_timeout)
         return True
 
-    def pause_writing(self) -> None:
-        self._paused = True
-        self._ready = NOTHING
-        self._outlet.pause()
-        self._watch_writing()
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._relax()
-        self._outlet.resume()
-        if not self._closed_here:
-            self._write_timer.disarm()
+    def _go_on_writing(self) -> None:
         if self._pour is not None:
             self._pour_on()
-        elif self._exchange is None and self._reading is Reading.HEADS:
+        elif self._exchange is None and self._reading is Reading.HEADS and not self._transport.is_closing():
             self._take_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
         self._ready = NOTHING
         self._read_timer.close()
-        self._write_timer.close()
+        if self._write_timer is not None:
+            self._write_timer.close()
         self._poured(complete=False, viewer_left=not self._closed_here)
         if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD and not self._busy_at:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
@@ -220,7 +179,7 @@ class Connection(Hits):
         else:
             if self._waiting is Waiting.NOTHING:
                 self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
-            if self._space is not None and not self._transport.get_write_buffer_size():
+            if self._space is not None and self._address and not self._transport.get_write_buffer_size():
                 self._ready = self._space.heads
         self.go_on()
 
@@ -232,7 +191,7 @@ class Connection(Hits):
         self._start(request, len(head), head if self._lane is not None else b"")
 
     def _start(self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"") -> None:
-        exchange = Exchange(self._door, self, self._outlet, self.client, request, size, raw)
+        exchange = Exchange(self._door, self, self._outlet_there(), self.client, request, size, raw)
         self._ready = NOTHING
         exchange.last = self._draining
         self._exchange = exchange
@@ -365,12 +324,6 @@ class Connection(Hits):
 
     # Time-outs
 
-    def _idle_left(self) -> float:
-        """Seconds that a viewer still has: its time counts from the last answer, however that was given."""
-        if not self._busy_at:
-            return 0.0
-        return self._busy_at + self._door.settings.idle_timeout - self._loop.time()
-
     def _wait_for(self, waiting: Waiting, seconds: float) -> None:
         self._waiting = waiting
         self._read_timer.arm(seconds)
@@ -406,18 +359,11 @@ class Connection(Hits):
             case _:
                 self._close()
 
-    def _relax(self) -> None:
-        self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
-
     def _settled(self) -> None:
         if self._draining:
             self._finish()
         else:
             self._take_request()
-
-    def _watch_writing(self) -> None:
-        self._unflushed = self._transport.get_write_buffer_size()
-        self._write_timer.arm(self._door.settings.write_timeout)
 
     def _write_expired(self) -> None:
         """Any byte taken since the last look is progress."""
@@ -452,10 +398,7 @@ class Connection(Hits):
         self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.aborted = True
-        peer: socket.socket | None = self._transport.get_extra_info("socket")
-        if peer is not None and not self._transport.is_closing():
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        reset(self._transport)
 
     def _finish(self) -> None:
         """Close after a last answer so that it arrives.

@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from dataclasses import replace
+from functools import lru_cache
 
+from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.http1 import parse_head
 from edgeproxy.edge.lane import Known, Space
 from edgeproxy.edge.pour import BATCH_MAX, PARTS_MAX, Pour
 from edgeproxy.edge.prepared import Reply
+from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.message import Client, Delivery
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.telemetry.record import text_of
 
 _REQUESTS, _LANE_HITS = int(Counter.REQUESTS), int(Counter.LANE_HITS)
 _BYTES_IN, _BYTES_OUT = int(Counter.BYTES_IN), int(Counter.BYTES_OUT)
+
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 NOTHING: dict[bytes, Known] = {}
 """No heads at all; nobody writes to it."""
@@ -41,8 +47,8 @@ class Hits(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address", "_busy_at", "_door", "_lane", "_loop", "_paused", "_port", "_pour", "_ready", "_scheme", "_send",
-        "_socket", "_space", "_tls", "_transport", "client",
+        "_address", "_busy_at", "_closed_here", "_door", "_lane", "_loop", "_outlet", "_paused", "_port", "_pour",
+        "_ready", "_scheme", "_space", "_tls", "_transport", "_unflushed", "_write_timer", "accepted", "client",
     )  # fmt: skip
 
     def __init__(self, door: Door, client: Client, accepted: socket.socket | None) -> None:
@@ -56,8 +62,7 @@ class Hits(asyncio.Protocol):
         self._lane = door.lane
         self._space: Space | None = None
         self._ready: dict[bytes, Known] = NOTHING
-        self._socket = accepted
-        self._send = None if accepted is None else accepted.send
+        self.accepted = accepted
         self._busy_at = 0.0
         """When the last prepared answer went out, on the loop's clock."""
         self._pour: Pour | None = None
@@ -66,9 +71,16 @@ class Hits(asyncio.Protocol):
         """The viewer's, as the log has it; empty until it is needed."""
         self._paused = False
         """The transport holds more than it should."""
+        self._unflushed = 0
+        self._closed_here = False
+        self._outlet: Outlet | None = None
+        self._write_timer: LazyTimer | None = None
 
     def data_received(self, data: bytes) -> None:
-        known = self._ready.get(data)
+        ready = self._ready
+        known = ready.get(data)
+        if known is None and ready is not NOTHING and data.find(b"\r\n\r\n") == len(data) - 4:
+            known = self._match(data)
         if known is None or not self._answer(known, data):
             self._received(data)
 
@@ -93,13 +105,19 @@ class Hits(asyncio.Protocol):
             self._introduce(known.reply)
         return self._answer(known, head)
 
+    def _match(self, head: bytes) -> Known | None:
+        """What is known of another head that means the same as this one."""
+        limits = self._door.limits
+        if self._space is None or len(head) > limits.head_max:
+            return None
+        return self._space.match(head, limits.fields_max)
+
     def _introduce(self, reply: Reply) -> None:
         """What the log says of this connection, request after request."""
         client = self.client
         self._address = text_of(client.address.encode())
         self._port = b"%d" % client.port
-        protocol, cipher = (text_of((word or "").encode()) for word in (client.tls_protocol, client.tls_cipher))
-        self._tls = protocol + reply.line[11] + cipher
+        self._tls = _secured(client.tls_protocol or "", client.tls_cipher or "", reply.line[11])
 
     def _answer(self, known: Known, head: bytes) -> bool:
         """Answer with what is known, if it is still right; False: nothing has been done."""
@@ -128,11 +146,12 @@ class Hits(asyncio.Protocol):
         row[_LANE_HITS] += 1
         if reply.copied:
             data = start + reply.body
-            if self._send is None:
+            peer = self.accepted
+            if peer is None:
                 self._transport.write(data)
             else:
                 try:
-                    sent = self._send(data)
+                    sent = peer.send(data)
                 except OSError:  # it takes nothing now; or the transport will find out why it never will
                     sent = 0
                 if sent != reply.size:
@@ -153,6 +172,46 @@ class Hits(asyncio.Protocol):
         self._busy_at = self._loop.time()
         return True
 
+    # The viewer's pace
+
+    def _outlet_there(self) -> Outlet:
+        """The writing half as exchanges know it; a connection that only ever saw hits needs none."""
+        outlet = self._outlet
+        if outlet is None:
+            outlet = self._outlet = Outlet(self._transport, self._door.monotonic)
+            if self._paused:
+                outlet.pause()
+        return outlet
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._ready = NOTHING
+        if self._outlet is not None:
+            self._outlet.pause()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._relax()
+        if self._outlet is not None:
+            self._outlet.resume()
+        if self._write_timer is not None and not self._closed_here:
+            self._write_timer.disarm()
+        # Not at once: a transport of asyncio that is closed in here tells twice that it is lost.
+        self._loop.call_soon(self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
+        raise NotImplementedError
+
+    def _watch_writing(self) -> None:
+        self._unflushed = self._transport.get_write_buffer_size()
+        if self._write_timer is None:
+            self._write_timer = LazyTimer(self._loop, self._write_expired)
+        self._write_timer.arm(self._door.settings.write_timeout)
+
+    def _write_expired(self) -> None:
+        raise NotImplementedError
+
     # What is too large for one piece
 
     def _send_pieces(self, known: Known, head: bytes, start: bytes, request_id: bytes) -> bool:
@@ -162,13 +221,17 @@ class Hits(asyncio.Protocol):
             raise AssertionError("an answer that is not prepared")
         parts = (start, *(reply.blocks or (reply.body,)))
         sent = 0
-        if self._socket is not None and reply.size <= BATCH_MAX and len(parts) <= PARTS_MAX:
+        if self.accepted is not None and reply.size <= BATCH_MAX and len(parts) <= PARTS_MAX:
             try:
-                sent = self._socket.sendmsg(parts)
+                sent = self.accepted.sendmsg(parts)
             except OSError:
                 sent = 0
             if sent == reply.size:
                 return True
+        elif self.accepted is None and reply.size <= self._door.settings.write_buffer:
+            for part in parts:
+                self._transport.write(part)
+            return True
         self._ready = NOTHING
         self._pour = pour = Pour(known, head, request_id, parts, lane.monotonic(), lane.store.lend(reply.stored))
         pour.advance(sent)
@@ -184,10 +247,10 @@ class Hits(asyncio.Protocol):
             if room <= 0:
                 self._loop.call_soon(self._pour_on)
                 return
-            if self._socket is not None:
+            if self.accepted is not None:
                 batch = pour.batch(BATCH_MAX)
                 try:
-                    sent = self._socket.sendmsg(batch)
+                    sent = self.accepted.sendmsg(batch)
                 except OSError:
                     sent = 0
                 pour.advance(sent)
@@ -205,7 +268,7 @@ class Hits(asyncio.Protocol):
     def _hand_over(self, rest: memoryview) -> None:
         """Let the transport send what the socket did not take. It says at once that it holds something, and later that
         it holds nothing any more: only then is more offered to the socket."""
-        if self._socket is not None:
+        if self.accepted is not None:
             self._transport.set_write_buffer_limits(high=0)
         self._transport.write(rest)
         if not self._paused:
@@ -213,7 +276,13 @@ class Hits(asyncio.Protocol):
 
     def _relax(self) -> None:
         """What is written by others may pile up a little again."""
-        raise NotImplementedError
+        self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
+
+    def _idle_left(self) -> float:
+        """Seconds that a viewer still has before it is idle: its time counts from the last answer, whoever gave it."""
+        if not self._busy_at:
+            return 0.0
+        return self._busy_at + self._door.settings.idle_timeout - self._loop.time()
 
     def _settled(self) -> None:
         """A large answer is out."""
@@ -236,6 +305,19 @@ class Hits(asyncio.Protocol):
             pour.began,
             Delivery(pour.sent, len(pour.head), pour.began, lane.monotonic(), complete, viewer_left),
         )
+
+
+@lru_cache(64)
+def _secured(protocol: str, cipher: str, between: bytes) -> bytes:
+    return text_of(protocol.encode()) + between + text_of(cipher.encode())
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Drop a connection so that the other side sees it is broken; what is still to be sent is not."""
+    peer: socket.socket | None = transport.get_extra_info("socket")
+    if peer is not None and not transport.is_closing():
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
 
 
 def with_tls(client: Client, transport: asyncio.Transport) -> Client:

@@ -19,7 +19,6 @@ the memory, the older one goes.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 from edgeproxy.cloudfront.fields import REQUEST_ID_BYTES, request_ids
@@ -29,7 +28,7 @@ from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.hop import is_loopback
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.edge.lines import Heading, Lines
+from edgeproxy.edge.lines import Reader, Texts
 from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.prepared import Reply, prepare
@@ -59,6 +58,10 @@ _FAMILY_OVERHEAD = 900
 """Bytes they take beside the head and the names in them (measured)."""
 
 
+_READER_OVERHEAD = 256 * 1024
+"""Bytes a reader's lines may come to: more than most ever do."""
+
+
 class Asked:
     """What is asked for: all requests that are answered alike."""
 
@@ -75,10 +78,10 @@ class Asked:
 class Family:
     """All that is asked for with one request line and Host."""
 
-    __slots__ = ("asked", "matters", "weight")
+    __slots__ = ("asked", "reader", "weight")
 
-    def __init__(self, matters: frozenset[bytes]) -> None:
-        self.matters = matters
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self.asked: dict[bytes, Asked] = {}
         self.weight = 0
 
@@ -87,44 +90,44 @@ class Known:
     """A head that was understood."""
 
     __slots__ = (
-        "_heading", "_size", "address", "asked", "before_id", "behind_id", "last", "reply", "tls_on", "viewer",
+        "_size", "_texts", "address", "asked", "before_id", "behind_id", "last", "reply", "tls_on", "viewer",
         "weight",
     )  # fmt: skip
 
-    def __init__(self, heading: Heading, size: int, asked: Asked, reply: Reply) -> None:
+    def __init__(self, texts: Texts, size: int, asked: Asked, reply: Reply) -> None:
         self.asked = asked
         self.viewer = asked.viewer
         self.address = None if asked.viewer is None else text_of(asked.viewer.encode())
         """The same as the log has it."""
-        self._heading = heading
+        self._texts = texts
         self._size = size
         self.fit(reply)
 
     def fit(self, reply: Reply) -> None:
         """Take the words of this reply into the log's line."""
-        referer, agent, cookie, forwarded = self._heading.texts
+        referer, agent, cookie, forwarded = self._texts
         line = reply.line
         self.reply = reply
-        if not reply.record.cookies:
-            cookie = b"-"
-        self.before_id = b"%b%b%b%b%b%b%b" % (line[4], referer, line[5], agent, line[6], cookie, line[7])
+        self.before_id = b"".join((line[4], referer, line[5], agent, line[6], cookie, line[7]))
         self.behind_id = b"%b%d%b%b%b" % (line[8], self._size, line[9], forwarded, line[10])
         self.tls_on = line[12]
         self.last = line[13]
-        self.weight = 512 + len(self.before_id) + len(self.behind_id)
+        self.weight = 512 + self._size
 
 
 class Space:
     """What is remembered of heads that come over one scheme, from peers that are believed the same things."""
 
     __slots__ = (
-        "_lane", "_lines", "_seen", "families", "gone", "heads", "older_families", "older_heads", "viewer_is_told"
+        "_cookies", "_lane", "_readers", "_seen", "families", "gone", "heads", "older_families", "older_heads",
+        "viewer_is_told",
     )  # fmt: skip
 
-    def __init__(self, lane: Lane, viewer_is_told: bool) -> None:
+    def __init__(self, lane: Lane, viewer_is_told: bool, cookies: bool) -> None:
         self._lane = lane
-        self._lines = Lines()
-        self._seen = array("q", bytes(8 * _SEEN))
+        self._cookies = cookies
+        self._readers: dict[frozenset[bytes], Reader] = {}
+        self._seen = [0] * _SEEN
         self.viewer_is_told = viewer_is_told
         self.gone = False
         """The configuration has changed: there is another space for these connections."""
@@ -141,17 +144,21 @@ class Space:
             self._remember(head, known)
         if known is not None and known.asked.reply is not None:
             return known
+        return self.match(head, fields_max)
+
+    def match(self, head: bytes, fields_max: int) -> Known | None:
+        """The same for a head that is not known as it is."""
         cut = lines.cut(head)
-        if cut is None or len(cut[0]) > fields_max:
+        if cut is None or len(cut[1]) >= fields_max:
             return None
-        family = self._family(cut[1])
-        heading = None if family is None else self._lines.read(cut[0], family.matters)
-        if family is None or heading is None:
+        family = self.families.get(cut[0]) or self._older_family(cut[0])
+        read = None if family is None else family.reader.read(cut[1])
+        if family is None or read is None:
             return None
-        asked = family.asked.get(heading.meaning)
+        asked = family.asked.get(read[0])
         if asked is None or asked.reply is None:
             return None
-        known = Known(heading, len(head), asked, asked.reply)
+        known = Known(read[1], len(head), asked, asked.reply)
         mark = hash(head)
         if self._seen[mark % _SEEN] == mark:
             self._remember(head, known)
@@ -164,30 +171,48 @@ class Space:
         cut = lines.cut(ask.incoming.raw)
         if cut is None:
             return
-        matters = lines.matters(ask, found, self.viewer_is_told)
-        heading = self._lines.read(cut[0], matters)
-        if heading is None:
+        reader = self._reader(lines.matters(ask, found, self.viewer_is_told))
+        read = reader.read(cut[1])
+        if read is None:
             return
-        family = self._family(cut[1])
-        if family is None or family.matters != matters:
+        family = self.families.get(cut[0]) or self._older_family(cut[0])
+        if family is None or family.reader.matters != reader.matters:
             if family is not None:
                 self._lane.let_go(family)
-            family = self.families[cut[1]] = Family(matters)
-            family.weight = _FAMILY_OVERHEAD + len(cut[1])
+            family = self.families[cut[0]] = Family(reader)
+            family.weight = _FAMILY_OVERHEAD + len(cut[0])
             self._lane.charge(family.weight)
-        asked = family.asked.get(heading.meaning)
+        asked = family.asked.get(read[0])
         if asked is None:
             keys = (ask.key, head_key(ask.key)) if ask.request.method == "HEAD" else (ask.key,)
             viewer = None if ask.client is ask.incoming.client else ask.client.address
-            asked = family.asked[heading.meaning] = Asked(keys, viewer)
-        weight = len(heading.meaning) + reply.weight()
+            asked = family.asked[read[0]] = Asked(keys, viewer)
+        weight = len(read[0]) + reply.weight()
         family.weight += weight
         self._lane.watch(asked, reply)
         self._lane.charge(weight)
 
-    def _family(self, name: bytes) -> Family | None:
-        family = self.families.get(name)
-        if family is None and (family := self.older_families.pop(name, None)) is not None:
+    def grow_older(self) -> None:
+        """Forget what was not asked for lately, and count all the rest as that."""
+        for family in self.older_families.values():
+            self._lane.let_go(family)
+        self.older_families, self.families = self.families, {}
+        self.older_heads = dict(self.heads)
+        self.heads.clear()
+        for reader in self._readers.values():
+            reader.forget()
+        self._readers.clear()
+
+    def _reader(self, matters: frozenset[bytes]) -> Reader:
+        reader = self._readers.get(matters)
+        if reader is None:
+            reader = self._readers[matters] = Reader(matters, self._cookies)
+            self._lane.charge(_READER_OVERHEAD)
+        return reader
+
+    def _older_family(self, name: bytes) -> Family | None:
+        family = self.older_families.pop(name, None)
+        if family is not None:
             self.families[name] = family
             self._lane.charge(family.weight)
         return family
@@ -243,7 +268,7 @@ class Lane:
         name = scheme, said, trusted
         space = self._spaces.get(name)
         if space is None:
-            space = self._spaces[name] = Space(self, trusted)
+            space = self._spaces[name] = Space(self, trusted, serving.settings.log.cookies)
         return space
 
     def use(self, reply: Reply) -> None:
@@ -320,11 +345,7 @@ class Lane:
         self._charged = 0
         for space in self._spaces.values():
             self._counters.add(Counter.LANE_FORGOTTEN, len(space.older_heads) + len(space.older_families))
-            for family in space.older_families.values():
-                self.let_go(family)
-            space.older_families, space.families = space.families, {}
-            space.older_heads = dict(space.heads)
-            space.heads.clear()
+            space.grow_older()
 
     def _changed(self, key: bytes) -> None:
         for asked in self._watched.pop(key, ()):
@@ -359,7 +380,6 @@ def _is_plain(ask: Ask, stored: Stored) -> bool:
         and request.version == "1.1"
         and ask.hop is None
         and stored.key == ask.key
-        and stored.head.parts is None
         and b"date" in stored.head.headers
         and _NEVER_PLAIN.isdisjoint(names)
         and (ask.distribution.rules is Rules.CLOUDFRONT or _ASKS_CACHES.isdisjoint(names))

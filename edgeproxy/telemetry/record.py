@@ -200,6 +200,7 @@ OWN = (
 """What CloudFront's log has no field for; in JSON only."""
 
 _UNSAFE = re.compile(r"""[\x00-\x20\x7f-\xff<>"#%{}|\\^~\[\]`']""")
+_SAFE = bytes(byte for byte in range(256) if not _UNSAFE.match(chr(byte)))
 _SAFE_OR_PERCENT = bytes(byte for byte in range(256) if byte == 0x25 or not _UNSAFE.match(chr(byte)))
 
 
@@ -240,6 +241,8 @@ def day_and_time(second: int) -> tuple[bytes, bytes]:
 
 def text_of(value: bytes | None) -> bytes:
     """Received bytes as a line has them."""
+    if value and not value.translate(None, _SAFE):
+        return value
     return _UNSAFE.sub(_percent, _raw(value)).encode("ascii")
 
 
