@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
+from itertools import chain
 
 Field = tuple[bytes, bytes]
 
@@ -48,42 +50,55 @@ class Headers:
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a field (`name` in lower case), None when absent."""
-        values = self._lookup().get(name)
+        values = (self._index or self._lookup()).get(name)
         return values[0] if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a field, one per line received."""
-        return self._lookup().get(name, [])
+        return (self._index or self._lookup()).get(name, [])
 
     def combined(self, name: bytes) -> bytes | None:
         """All lines of a field as one list value (RFC 9110 section 5.3), None when absent."""
-        values = self._lookup().get(name)
-        return b", ".join(values) if values else None
+        values = (self._index or self._lookup()).get(name)
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
 
     def names(self) -> Collection[bytes]:
         """Every name present, in lower case, once."""
-        return self._lookup().keys()
+        return (self._index or self._lookup()).keys()
 
     def without(self, names: Collection[bytes]) -> Headers:
         """The fields but the named ones (names in lower case); these very fields when none of those is here."""
-        if self._lookup().keys().isdisjoint(names):
+        index = self._index or self._lookup()
+        if index.keys().isdisjoint(names):
             return self
-        return Headers([field for field in self._fields if field[0].lower() not in names])
+        gone = index.keys() & names
+        fewer = Headers([field for field in self._fields if field[0].lower() not in gone])
+        fewer._index = {name: values for name, values in index.items() if name not in gone}
+        return fewer
 
     def replaced(self, name: bytes, value: bytes) -> Headers:
         """A copy in which `name` (as it shall be spelled) occurs once, with this value, at the end."""
-        return Headers((*self.without({name.lower()}), (name, value)))
+        return self.without((name.lower(),)).plus((name, value))
 
     def plus(self, *fields: Field) -> Headers:
         """A copy with these fields appended."""
-        return Headers(self._fields + fields)
+        more = Headers(self._fields + fields)
+        if self._index is not None:
+            index = self._index.copy()
+            for name, value in fields:
+                lowered = name.lower()
+                index[lowered] = [*index.get(lowered, ()), value]
+            more._index = index
+        return more
 
     def size(self) -> int:
         """Bytes these fields take on the wire."""
-        return sum(len(name) + len(value) + 4 for name, value in self._fields)
+        return sum(map(len, chain.from_iterable(self._fields))) + 4 * len(self._fields)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._lookup()
+        return name in (self._index or self._lookup())
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self._fields)
@@ -101,12 +116,27 @@ class Headers:
         return f"Headers({list(self._fields)!r})"
 
 
+NO_HEADERS = Headers()
+"""No field at all."""
+
+
 def connection_options(headers: Headers) -> frozenset[bytes]:
     """The lower-case options that `Connection` lists (RFC 9110 section 7.6.1)."""
     combined = headers.combined(b"connection")
     if combined is None:
         return _NO_OPTIONS
-    return frozenset(option.strip().lower() for option in combined.split(b",")) - {b""}
+    if len(combined) <= _OPTIONS_MEMO_MAX:
+        return _options_memo(combined)
+    return _options(combined)
+
+
+def _options(value: bytes) -> frozenset[bytes]:
+    return frozenset(option.strip().lower() for option in value.split(b",")) - {b""}
+
+
+_options_memo = lru_cache(maxsize=256)(_options)
+_OPTIONS_MEMO_MAX = 64
+"""Bytes: a longer value is no usual one, and not worth remembering."""
 
 
 def end_to_end(headers: Headers) -> Headers:
@@ -127,9 +157,6 @@ def without_nominated(headers: Headers) -> Headers:
 
 def without_internal(headers: Headers) -> Headers:
     """The fields without those reserved for tiers of this CDN."""
-    for name in headers.names():
-        if name.startswith(INTERNAL_PREFIX):
-            break
-    else:
+    if INTERNAL_PREFIX not in b" ".join(headers.names()):
         return headers
     return Headers(field for field in headers if not field[0].lower().startswith(INTERNAL_PREFIX))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from edgeproxy.headers import Headers
+from edgeproxy.headers import NO_HEADERS, Headers
 from edgeproxy.values import value
 
 
@@ -97,7 +97,7 @@ class BytesBody:
     __slots__ = ("_blocks", "_closed", "_length", "trailers")
 
     def __init__(
-        self, blocks: Iterable[bytes] = (), trailers: Headers = Headers(), closed: Callable[[], None] = _nothing
+        self, blocks: Iterable[bytes] = (), trailers: Headers = NO_HEADERS, closed: Callable[[], None] = _nothing
     ) -> None:
         self._closed = closed
         self._blocks = [block for block in blocks if block]
@@ -108,6 +108,11 @@ class BytesBody:
     @property
     def length(self) -> int | None:
         return self._length
+
+    @property
+    def blocks(self) -> list[bytes]:
+        """What is still to come."""
+        return self._blocks[::-1]
 
     async def read(self) -> bytes:
         if not self._blocks:
@@ -201,6 +206,8 @@ class Incoming:
     received_at: float
     head_bytes: int = 0
     interim: Callable[[ResponseHead], None] = ignore_interim
+    raw: bytes = b""
+    """The head as it came, where the front door's hit lane would learn the answer; else nothing."""
 
 
 @dataclass(slots=True)

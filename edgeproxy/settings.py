@@ -67,6 +67,14 @@ class Connections(Table):
     tunnel_idle_timeout: Seconds = setting(
         600, "An upgraded connection without a byte in either direction.", low=0.1, high=86400, unit="s"
     )
+    hit_lane: bool = setting(True, "Answer fresh hits at once on the connection; off: all requests take the long way.")
+    hit_lane_memory: Size = setting(
+        32 * MiB,
+        "Heads and prepared answers remembered for that, per worker.",
+        low=MiB,
+        high=64 * GiB,
+        unit="bytes",
+    )
     certificates_max: int = setting(256, "Minted certificates kept ready, per worker.", low=1, high=65_536)
     rtt_networks_max: int = setting(
         4096, "Client networks whose round-trip times are kept for the resolver; 0 for none.", low=0, high=1_000_000

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
 
 from edgeproxy.cloudfront.fields import (
+    REQUEST_ID_BYTES,
     cdn_loop,
     distributions_passed,
     location_code,
     request_id,
+    request_ids,
     via_request,
     via_response,
     x_cache,
@@ -69,3 +72,14 @@ def test_a_code_is_made_from_a_name(name: str) -> None:
 )
 def test_rfc8586_members_of_cdn_loop_that_are_ours(lines: list[bytes], passed: int) -> None:
     assert distributions_passed(Headers((b"CDN-Loop", line) for line in lines)) == passed
+
+
+def test_many_ids_at_once_are_those_that_one_at_a_time_would_be_of_form() -> None:
+    random = bytes(range(256)) * 5
+    ids = request_ids(random)
+    assert len(set(ids)) == len(ids) == len(random) // REQUEST_ID_BYTES == 32
+    for made in ids:
+        raw = base64.urlsafe_b64decode(made)
+        assert len(raw) == REQUEST_ID_BYTES
+        assert request_id(raw).encode() == made
+    assert request_ids(bytes(REQUEST_ID_BYTES - 1)) == []

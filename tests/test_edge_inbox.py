@@ -180,3 +180,13 @@ def test_without_a_rate_only_the_next_bytes_matter() -> None:
     pace.wait(0)
     now[0] = 1000
     assert pace.wait(1) == 10
+
+
+async def test_a_length_that_was_not_known_stays_unknown_when_the_end_has_come() -> None:
+    """Whoever asked at the head framed the body by the answer, and asks again when it sends the body."""
+    late, early = body_of(None, Source()), body_of(None, Source())
+    assert late.length is None
+    for body in (late, early):
+        body.feed(b"1\r\na\r\n0\r\n\r\n")
+        assert body.arrived
+    assert (late.length, early.length) == (None, 1)

@@ -170,6 +170,7 @@ THROUGH_NODES = {
         "worker",
         "invalidation",
         "searches",
+        "stages",
     },
     "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
 }

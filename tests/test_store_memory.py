@@ -206,3 +206,28 @@ def test_parts_that_come_to_more_than_the_largest_body_are_not_kept() -> None:
     entry = put_part(kept, b"k", 0, b"a" * 10)
     assert not extend(kept, entry, 10, b"a" * 10)
     assert kept.counters[Counter.STORE_BYTES] == entry.charge()
+
+
+def test_whoever_wants_to_know_is_told_of_every_key_that_changes() -> None:
+    told: list[bytes] = []
+    entries = store(variants_max=2)
+    entries.changed = told.append
+    for vary in (b"a", b"b", b"c"):
+        put(entries, b"k", b"x", replace(PLAIN, vary=((b"v", vary),)))
+    assert told == [b"k"] * 4, "the third made the first leave"
+    older, newer = entries.find(b"k", NOW)
+    told.clear()
+    entries.refresh(older, older.head, older.terms)
+    entries.remove(newer)
+    entries.drop(b"k")
+    assert told == [b"k"] * 3
+
+
+def test_a_use_that_is_told_counts_like_one_that_was_found() -> None:
+    entries = store()
+    put(entries, b"k", b"x")
+    (entry,) = entries.find(b"k", NOW)
+    place = entries._entries._small[b"k", entry.variant]
+    uses = place.uses
+    entries.use(entry)
+    assert place.uses == uses + 1

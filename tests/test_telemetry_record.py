@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,18 @@ import pytest
 from edgeproxy.headers import Headers
 from edgeproxy.model import Mode
 from edgeproxy.outcome import Reason, Result
-from edgeproxy.telemetry.record import OWN, STANDARD, Record, json_line, w3c_header, w3c_line
+from edgeproxy.telemetry.record import (
+    OWN,
+    SLOTS,
+    STANDARD,
+    Record,
+    day_and_time,
+    json_line,
+    outline,
+    text_of,
+    w3c_header,
+    w3c_line,
+)  # fmt: skip
 
 FIELDS = (
     "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent)"
@@ -179,3 +191,34 @@ def test_a_record_weighs_what_its_head_does() -> None:
     fields = Headers([(b"User-Agent", b"x" * 1000)])
     assert replace(LEAST, head_bytes=5000).weight() - LEAST.weight() > 9000
     assert replace(LEAST, request_headers=fields).weight() - LEAST.weight() > 1000
+
+
+@pytest.mark.parametrize("line", [w3c_line, json_line])
+def test_a_line_is_the_pieces_of_its_outline_with_what_differs_between_them(line: Callable[[Record], bytes]) -> None:
+    fields = Headers(
+        [(b"Referer", b"http://r/?a b"), (b"User-Agent", b"x\ty"), (b"Cookie", b"a=1"), (b"X-Forwarded-For", b"::1")]
+    )
+    whole = replace(LEAST,
+        request_headers=fields, cookies=True, client_address="192.0.2.1", client_port=7, bytes_in=5, bytes_out=6,
+        tls_protocol="TLSv1.3", tls_cipher="X", request_id="id=", ended_at=1_700_000_000.5,
+    )  # fmt: skip
+    pieces = outline(line, whole)
+    assert pieces is not None
+    day, time = day_and_time(1_700_000_000)
+    between = [
+        day, time, b"6", b"192.0.2.1", *(text_of(fields.get(name)) for name in (b"referer", b"user-agent", b"cookie")),
+        b"id=", b"5", text_of(b"::1"), b"TLSv1.3", b"X", b"7",
+    ]  # fmt: skip
+    assert len(between) == len(SLOTS)
+    assert b"".join(piece + text for piece, text in zip(pieces, [*between, b""], strict=True)) == line(whole)
+
+
+def test_a_record_that_holds_a_mark_itself_has_no_outline() -> None:
+    assert outline(w3c_line, replace(LEAST, path=b"/edgeproxy.slot.referer")) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"), [(b"", b"-"), (None, b"-"), (b"a-b.c", b"a-b.c"), (b"a b%", b"a%20b%25"), (b'\xff"', b"%FF%22")]
+)
+def test_received_bytes_in_the_words_of_a_line(raw: bytes | None, text: bytes) -> None:
+    assert text_of(raw) == text

@@ -11,7 +11,7 @@ import pytest
 from edgeproxy.errors import BodyAborted, Side, ViewerError
 from edgeproxy.headers import Headers
 from edgeproxy.message import Body, BytesBody, RequestHead, ignore_interim
-from edgeproxy.upstream.call import Call, send_body
+from edgeproxy.upstream.call import JOIN_MAX, Call, send_body, with_body
 from tests.asking import PATIENT
 
 
@@ -38,6 +38,17 @@ class Stream:
 
     def close(self) -> None:
         self._blocks.clear()
+
+
+class Late(Stream):
+    """A body that has to be waited for, for a turn of the loop."""
+
+    def __init__(self, block: bytes) -> None:
+        super().__init__(block, length=len(block))
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        return await super().read()
 
 
 def call_with(body: Body, expect: bool = False) -> Call:
@@ -104,3 +115,34 @@ async def test_without_any_word_the_body_goes_out_after_a_while() -> None:
     started = time.perf_counter()
     assert await sent(call_with(BytesBody([b"x"]), expect=True), expect_timeout=0.02) == b"x"
     assert time.perf_counter() - started >= 0.015
+
+
+async def test_a_body_that_is_there_goes_out_with_its_head() -> None:
+    call = call_with(BytesBody([b"hello ", b"world"]))
+    assert with_body(call, b"HEAD ") == b"HEAD hello world"
+    assert (call.left, call.unsent, call.sending, call.pulled) == (0, False, False, True)
+
+
+async def test_what_is_too_much_for_one_piece_follows() -> None:
+    block = b"x" * JOIN_MAX
+    call = call_with(BytesBody([block, b"rest"]))
+    assert with_body(call, b"HEAD ") == b"HEAD " + block
+    assert call.unsent
+    assert await sent(call) == b"rest"
+    assert not call.unsent
+
+
+async def test_a_head_goes_out_alone_before_a_body_that_is_not_there_or_is_chunked() -> None:
+    waiting = call_with(Late(b"late"))
+    assert with_body(waiting, b"HEAD ") == b"HEAD "
+    assert (waiting.left, waiting.unsent) == (4, True)
+    assert await sent(waiting) == b"late"
+    assert with_body(call_with(Stream(b"hello")), b"HEAD ") == b"HEAD "
+
+
+@pytest.mark.parametrize(("blocks", "error"), [((b"hel", b"lo"), ViewerError), ((b"hel",), BodyAborted)])
+async def test_a_body_that_is_not_as_long_as_it_says_is_not_begun(blocks: tuple[bytes, ...], error: type) -> None:
+    call = call_with(Stream(*blocks, length=4))
+    with pytest.raises(error):
+        with_body(call, b"HEAD ")
+    assert call.unsent

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeproxy.errors import Detail, OriginInvalid
 from edgeproxy.headers import Headers
@@ -317,3 +319,41 @@ def test_without_a_101_an_upgrade_gets_an_ordinary_answer() -> None:
 )
 def test_whether_the_connection_may_be_kept(head: bytes, kept: bool) -> None:
     assert read([head])[1].reusable is kept
+
+
+def told(raw: bytes) -> tuple[object, ...] | None:
+    """What a head says, None when it is refused."""
+    try:
+        heard, reader = read([raw])
+    except OriginInvalid:
+        return None
+    if heard.final is None:
+        return None
+    fields = [field for field in heard.final.headers if field[0] != b"Upgrade"]
+    return heard.final.status, heard.final.reason, fields, heard.length, heard.close_delimited, reader.reusable
+
+
+LINES = st.one_of(
+    st.sampled_from(
+        [b"Content-Length: 5", b"content-length: 05", b"Content-Length: 5, 5", b"Content-Length: +5",
+         b"Content-Length:", b"Connection: close", b"Connection: keep-alive", b"Transfer-Encoding: chunked",
+         b"X", b": x", b"X : y",
+         b" folded", b"X:\ty \t", b"X:\xff", b"X: a\0b", b"X: a\rb", b"X: a\nY: b", b"Trailer: X", b"X: \x7f"]
+    ),
+    st.builds(lambda name, value: name + b":" + value, st.binary(min_size=1, max_size=4), st.binary(max_size=6)),
+)  # fmt: skip
+STARTS = st.sampled_from(
+    [b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Not Found ", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.1  200 OK",
+     b"HTTP/1.1 600 X", b"HTTP/1.1 20 X", b"HTTP/1.1 2000 X", b"HTTP/1.0 200 OK", b"HTTP/1.2 200 OK",
+     b"HTTP/1.1 200 \x01", b"HTTP/1.1 200 \xe9", b"http/1.1 200 OK", b"HTTP/1.1 204 None", b"HTTP/1.1 304 Same"]
+)  # fmt: skip
+
+
+@given(STARTS, st.lists(LINES, max_size=4))
+def test_a_plain_head_says_what_the_parser_hears_in_it(start: bytes, lines: list[bytes]) -> None:
+    """A head with Upgrade in it is always judged by httptools; without it, most are read by our own pattern."""
+    with_length = [*lines, b"Content-Length: 0"]
+    for given_lines in (lines, with_length):
+        plain = b"\r\n".join([start, *given_lines, b"", b""])
+        judged = b"\r\n".join([start, *given_lines, b"Upgrade: x", b"", b""])
+        assert told(plain) == told(judged)

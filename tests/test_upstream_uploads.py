@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -15,6 +16,7 @@ from edgeproxy.errors import (
 from edgeproxy.headers import Headers
 from edgeproxy.message import BytesBody
 from edgeproxy.telemetry.counters import Counter
+from edgeproxy.upstream.target import Target
 from tests.asking import (
     BLOCK,
     BRIEF,
@@ -188,3 +190,21 @@ async def test_a_request_body_that_fails_later_cuts_the_answer() -> None:
         with pytest.raises(BodyAborted) as caught:
             await body.read()
         assert (caught.value.side, asker[Counter.UPSTREAM_ABORTED]) == (Side.VIEWER, 0)
+
+
+async def test_an_origin_that_answers_before_it_has_read_the_body_keeps_its_connection() -> None:
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                assert await reader.readexactly(1024) == b"x" * 1024
+        writer.close()
+
+    server = await asyncio.start_server(hasty, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, asking(Target("127.0.0.1", port)) as asker:
+        for _ in range(10):
+            exchange = await asker.ask(method="POST", body=BytesBody([b"x" * 1024]))
+            assert await read_all(exchange.body) == b"ok"
+        assert asker[Counter.UPSTREAM_OPENED] == 1

@@ -17,12 +17,25 @@ CDN_ID = b"edgeproxy"
 REQUEST_ID_BYTES = 40
 """Of randomness in a request id (fact sheet 1.5)."""
 
+_LAST = [base64.urlsafe_b64encode(bytes([byte])) for byte in range(256)]
+"""How an id ends, by its last byte."""
+
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def request_id(random: bytes) -> str:
     """One per request, the same to the origin, to the viewer and in the log: 40 random bytes as 56 characters."""
     return base64.urlsafe_b64encode(random).decode()
+
+
+def request_ids(random: bytes) -> list[bytes]:
+    """As `request_id`, as many at once as there is randomness for: a fifth of the work for each."""
+    count = len(random) // REQUEST_ID_BYTES
+    whole = REQUEST_ID_BYTES - 1  # a multiple of three, so that the text of one id ends where the next begins
+    size = whole // 3 * 4
+    text = base64.urlsafe_b64encode(random[: count * whole])
+    ends = [_LAST[byte] for byte in random[count * whole : count * REQUEST_ID_BYTES]]
+    return [text[at * size : (at + 1) * size] + end for at, end in enumerate(ends)]
 
 
 def location_code(name: str) -> str:
@@ -56,6 +69,7 @@ def x_cache(result: Result) -> bytes:
     return result.value.encode() + b" from cloudfront"
 
 
+@lru_cache(maxsize=1024)
 def cdn_loop(distribution_id: str) -> bytes:
     """This distribution's member of CDN-Loop (RFC 8586 section 2)."""
     return CDN_ID + b'; d="' + distribution_id.encode() + b'"'

@@ -7,6 +7,8 @@ a cache takes them out first, and whoever revalidates puts its own in.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from edgeproxy.cloudfront.fields import cdn_loop
 from edgeproxy.cloudfront.viewer import DEVICES
 from edgeproxy.headers import INTERNAL_PREFIX, Field, Headers, connection_options, end_to_end
@@ -103,7 +105,12 @@ def origin_host(origin: Origin, viewer_scheme: str) -> bytes:
     port = origin.https_port if tls else origin.http_port
     if port == (443 if tls else 80):
         return (f"[{origin.host}]" if ":" in origin.host else origin.host).encode()
-    return join_address(origin.host, port).encode()
+    return _host_and_port(origin.host, port)
+
+
+@lru_cache(maxsize=1024)
+def _host_and_port(host: str, port: int) -> bytes:
+    return join_address(host, port).encode()
 
 
 def certificate_name(request: RequestHead, distribution: Distribution, behavior: Behavior, origin: Origin) -> str:

@@ -1,7 +1,8 @@
 """One viewer connection over HTTP/1.1: requests in, answers out in order, every wait bounded.
 
-Bytes belong to a head, a body, a tunnel or nobody (`data_received`). A whole head starts a request (`_take_request`,
-`_begin`); one task runs its exchange (`_run`); then the next one is taken or the connection ends (`_over`).
+Bytes belong to a head, a body, a tunnel or nobody (`_received`). A whole head is answered at once if that answer is
+prepared (hits.py), else it starts a request (`_take_request`, `_begin`); one task runs its exchange (`_run`); then the
+next one is taken or the connection ends (`_over`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,14 @@ import asyncio
 import logging
 import socket
 import ssl
-import struct
-from dataclasses import replace
-from enum import Enum, auto
 from typing import Protocol, cast
 
-from edgeproxy.edge.delivery import Outlet
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
+from edgeproxy.edge.hits import NOTHING, Hits, reset, with_tls
 from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
+from edgeproxy.edge.stages import Reading, Waiting
 from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.errors import BodyAborted, Detail, ViewerError
 from edgeproxy.message import Client
@@ -34,31 +33,6 @@ LINGER_BYTES = 1024 * 1024
 """Input dropped meanwhile; what comes beyond waits in the kernel."""
 
 
-_NO_LINGER = struct.pack("ii", 1, 0)
-
-
-class Reading(Enum):
-    """Whose the bytes are that arrive next."""
-
-    HEADS = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    NOBODY = auto()
-
-
-class Waiting(Enum):
-    """What the read timer waits for."""
-
-    NOTHING = auto()
-    FIRST_HEAD = auto()
-    HEAD = auto()
-    NEXT_HEAD = auto()
-    BODY = auto()
-    TUNNEL = auto()
-    ANSWER_AFTER_EOF = auto()
-    LINGER = auto()
-
-
 class Home(Protocol):
     """Whoever keeps the connections."""
 
@@ -71,29 +45,26 @@ class Home(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Hits):
     """The protocol object of one accepted (and, for HTTPS, secured) connection.
 
     `home` hears of its beginning, and of its end: the transport is gone, and no task of it runs any more.
     """
 
     __slots__ = (
-        "_closed_here", "_door", "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home",
-        "_inbox", "_loop", "_lost", "_outlet", "_read_timer", "_reading", "_running", "_scheme", "_task", "_transport",
-        "_unflushed", "_waiting", "_write_timer", "client", "made",
+        "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
+        "_lost", "_read_timer", "_reading", "_running", "_task", "_waiting",
+        "made",
     )  # fmt: skip
 
-    def __init__(self, door: Door, home: Home, address: str, port: int) -> None:
-        self._door = door
+    def __init__(self, door: Door, home: Home, address: str, port: int, accepted: socket.socket | None = None) -> None:
+        """`accepted`: as for Hits."""
+        super().__init__(door, Client(address, port, door.peer), accepted)
         self._home = home
-        self.client = Client(address, port, door.peer)
-        """Who is at the other end."""
-        self._loop = asyncio.get_running_loop()
         self._heads = HeadBuffer(door.limits)
         self._reading = Reading.HEADS
         self._waiting = Waiting.NOTHING
         self._read_timer = LazyTimer(self._loop, self._read_expired)
-        self._write_timer = LazyTimer(self._loop, self._write_expired)
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._running = False  # the task has taken its first step, so that it will come to `_over`
@@ -101,28 +72,25 @@ class Connection(asyncio.Protocol):
         self._draining = False
         self._held = False
         self._half_closed = False
-        self._closed_here = False
         self._lost = False
         self._dropped = 0
-        self._unflushed = 0
         self.made = False
         """It has, or had, a transport."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._door.settings.write_buffer)
-        self._outlet = Outlet(self._transport, self._door.monotonic)
-        self.client = _with_tls(self.client, self._transport)
+        self.client = with_tls(self.client, self._transport)
         self._scheme = "http" if self.client.tls_protocol is None else "https"
         self._wait_for(Waiting.FIRST_HEAD, self._door.settings.header_timeout)
         self.made = True
         self._home.opened(self)
 
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         match self._reading:
             case Reading.HEADS:
                 self._heads.feed(data)
-                if self._exchange is None:
+                if self._exchange is None and self._pour is None:
                     self._take_request()
                 elif len(self._heads) > self._door.limits.head_max:
                     self.hold()
@@ -142,6 +110,7 @@ class Connection(asyncio.Protocol):
         half-closes (door.half_close) it is gone, and what was done for it stops at once.
         """
         self._half_closed = True
+        self._ready = NOTHING
         if not self._door.half_close and self._inbox is None and self._exchange is not None:
             self._exchange.left = True
             self.abort()
@@ -150,27 +119,27 @@ class Connection(asyncio.Protocol):
             self._inbox.finish()
         elif self._reading is Reading.BODY:
             self._fail_body("The request body ended too soon.", 400)
-        if self._task is None or self._scheme == "https":
+        if (self._task is None and self._pour is None) or self._scheme == "https":
             # asyncio's TLS cannot keep one direction open: the connection ends here, and its task with it.
             return False
-        if self._inbox is None:
+        if self._inbox is None and self._pour is None:
             self._wait_for(Waiting.ANSWER_AFTER_EOF, self._door.settings.half_closed_timeout)
         return True
 
-    def pause_writing(self) -> None:
-        self._outlet.pause()
-        self._watch_writing()
-
-    def resume_writing(self) -> None:
-        self._outlet.resume()
-        if not self._closed_here:
-            self._write_timer.disarm()
+    def _go_on_writing(self) -> None:
+        if self._pour is not None:
+            self._pour_on()
+        elif self._exchange is None and self._reading is Reading.HEADS and not self._transport.is_closing():
+            self._take_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
+        self._ready = NOTHING
         self._read_timer.close()
-        self._write_timer.close()
-        if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD:
+        if self._write_timer is not None:
+            self._write_timer.close()
+        self._poured(complete=False, viewer_left=not self._closed_here)
+        if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD and not self._busy_at:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
             self._door.counters.add(Counter.TLS_FAILED)
         if self._task is not None:
@@ -182,37 +151,48 @@ class Connection(asyncio.Protocol):
     # Requests
 
     def _take_request(self) -> None:
-        """Begin the next request if its head is here, else wait for it."""
+        """Answer or begin the next request if its head is here, else wait for it."""
+        settings = self._door.settings
+        self._ready = NOTHING
         try:
-            head = self._heads.take()
-            if head is not None:
-                self._begin(head)
-                return
+            while not self._paused and (head := self._heads.take()) is not None:
+                if self._draining or self._half_closed or not self._answer_at_once(head):
+                    self._begin(head)
+                    return
+                if self._waiting is Waiting.HEAD:
+                    self._stop_waiting()
+                if self._pour is not None:
+                    return
         except ViewerError as error:
             self._refuse(error)
             return
-        settings = self._door.settings
+        if self._paused:
+            # A viewer that does not take its answers is not asked what else it would like.
+            if len(self._heads) > self._door.limits.head_max:
+                self.hold()
+            return
         if len(self._heads):
             if self._waiting is not Waiting.HEAD:
                 self._wait_for(Waiting.HEAD, settings.header_timeout)
         elif self._half_closed or self._draining:
             self._close()
-        elif self._waiting is Waiting.NOTHING:
-            self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
+        else:
+            if self._waiting is Waiting.NOTHING:
+                self._wait_for(Waiting.NEXT_HEAD, settings.idle_timeout)
+            if self._space is not None and self._address and not self._transport.get_write_buffer_size():
+                self._ready = self._space.heads
         self.go_on()
 
     def _begin(self, head: bytes) -> None:
-        """One whole head as it came, with no request in progress: everything that happens to it starts here.
-
-        What can be answered at once, without a task, is answered in this method.
-        """
+        """One whole head as it came, with no request in progress: what happens to it in the pipeline starts here."""
         request = parse_head(head, self._scheme, self._door.limits)
         if request.length and request.length > self._door.settings.body_max:
             raise ViewerError("The request body is too large.", status=413)
-        self._start(request, len(head))
+        self._start(request, len(head), head if self._lane is not None else b"")
 
-    def _start(self, request: ParsedHead | ViewerError, size: int) -> None:
-        exchange = Exchange(self._door, self, self._outlet, self.client, request, size)
+    def _start(self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"") -> None:
+        exchange = Exchange(self._door, self, self._outlet_there(), self.client, request, size, raw)
+        self._ready = NOTHING
         exchange.last = self._draining
         self._exchange = exchange
         self._stop_waiting()
@@ -356,6 +336,8 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, Waiting.NOTHING
         count = self._door.counters.add
         match waiting:
+            case Waiting.FIRST_HEAD | Waiting.NEXT_HEAD if (left := self._idle_left()) > 0:
+                self._wait_for(Waiting.NEXT_HEAD, left)
             case Waiting.FIRST_HEAD | Waiting.NEXT_HEAD:
                 count(Counter.TIMEOUTS_IDLE)
                 self._close()
@@ -377,9 +359,11 @@ class Connection(asyncio.Protocol):
             case _:
                 self._close()
 
-    def _watch_writing(self) -> None:
-        self._unflushed = self._transport.get_write_buffer_size()
-        self._write_timer.arm(self._door.settings.write_timeout)
+    def _settled(self) -> None:
+        if self._draining:
+            self._finish()
+        else:
+            self._take_request()
 
     def _write_expired(self) -> None:
         """Any byte taken since the last look is progress."""
@@ -389,6 +373,7 @@ class Connection(asyncio.Protocol):
         self._door.counters.add(Counter.TIMEOUTS_WRITE)
         if self._exchange is not None:
             self._exchange.left = True
+        self._poured(complete=False, viewer_left=True)
         self.abort()
 
     # The end
@@ -396,11 +381,12 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Serve what has begun, then close; an idle connection closes now."""
         self._draining = True
+        self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.last = True
             if self._task is None and self._waiting is Waiting.BODY:
                 self._close()
-        elif self._reading is Reading.HEADS and not len(self._heads):
+        elif self._reading is Reading.HEADS and not len(self._heads) and self._pour is None:
             self._close()
 
     def abort(self) -> None:
@@ -409,12 +395,10 @@ class Connection(asyncio.Protocol):
         An answer that is delimited by the close would look whole if the close were orderly.
         """
         self._closed_here = True
+        self._ready = NOTHING
         if self._exchange is not None:
             self._exchange.aborted = True
-        peer: socket.socket | None = self._transport.get_extra_info("socket")
-        if peer is not None and not self._transport.is_closing():
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        reset(self._transport)
 
     def _finish(self) -> None:
         """Close after a last answer so that it arrives.
@@ -435,15 +419,8 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         """Close when everything written has gone out; a viewer that takes nothing is not waited for."""
         self._closed_here = True
+        self._ready = NOTHING
         self._stop_waiting()
         self._transport.close()
         if not self._lost:
             self._watch_writing()
-
-
-def _with_tls(client: Client, transport: asyncio.Transport) -> Client:
-    secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-    if secured is None:
-        return client
-    cipher = secured.cipher()
-    return replace(client, tls_protocol=secured.version() or "", tls_cipher=cipher[0] if cipher else None)

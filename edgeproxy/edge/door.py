@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from edgeproxy.edge.http1 import Limits
+from edgeproxy.edge.lane import Lane
 from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.message import Answer, Incoming, Peer
 from edgeproxy.settings import Connections
@@ -34,6 +35,8 @@ class Door:
     """Addresses that bring the requests of many clients, such as load balancers: not capped by themselves."""
     half_close: bool = True
     """Whoever ends its sending may still wait for its answer. Tiers and workers never do, but for a tunnel's sake."""
+    lane: Lane | None = None
+    """What connections may answer by themselves."""
     round_trips: RoundTrips | None = None
     """Where the round-trip times of connections go, if anywhere."""
     limits: Limits = field(init=False)

@@ -83,6 +83,7 @@ class Exchange:
         client: Client,
         request: ParsedHead | ViewerError,
         head_bytes: int,
+        raw: bytes = b"",
     ) -> None:
         self._door = door
         self._line = line
@@ -99,7 +100,7 @@ class Exchange:
         self._mark = outlet.written
         outlet.head_at = None
         head, body = self._request.head, self.body or _NO_BODY
-        self._incoming = Incoming(head, body, client, door.monotonic(), head_bytes, self._interim)
+        self._incoming = Incoming(head, body, client, door.monotonic(), head_bytes, self._interim, raw)
 
     def _make_body(self) -> RequestBody | None:
         length, settings = self._request.length, self._door.settings

@@ -14,6 +14,11 @@ from edgeproxy.store.memory import Writer
 from edgeproxy.telemetry.counters import Counter, Counters
 
 
+def _nobody() -> bool:
+    """Nobody is about to begin to read."""
+    return False
+
+
 class Fill:
     """One such body.
 
@@ -99,6 +104,7 @@ class Fill:
             self.done = True
         finally:
             self._pumping = None
+            self._awaited = _nobody  # it knows the flight, which knows us
             if not self._readers:
                 self._space.abandon()
             elif self._returned is None:

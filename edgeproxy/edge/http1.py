@@ -270,6 +270,8 @@ class HeadBuffer:
             return None
         head = bytes(data[self._start : end + 4])
         self._start = end + 4
+        if self._start == len(data):
+            self._data, self._start = b"", 0  # a connection that waits for its next request holds none
         self._begin()
         return head
 

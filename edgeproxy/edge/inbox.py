@@ -146,7 +146,9 @@ class RequestBody:
     `begin` is called before the first wait of the first read: the time to send 100 (Continue).
     """
 
-    __slots__ = ("_asked", "_begin", "_closed", "_decoder", "_inbox", "_pace", "_source", "broken", "bytes_in")
+    __slots__ = (
+        "_asked", "_begin", "_closed", "_decoder", "_inbox", "_pace", "_source", "_unknown", "broken", "bytes_in",
+    )  # fmt: skip
 
     def __init__(self, decoder: BodyDecoder, source: Source, high: int, begin: Callable[[], None], pace: Pace) -> None:
         self._pace = pace
@@ -156,6 +158,7 @@ class RequestBody:
         self._begin = begin
         self._asked = False
         self._closed = False
+        self._unknown = False
         self.broken = False
         """The viewer did not send it as it said it would; it will never be whole."""
         self.bytes_in = 0
@@ -163,8 +166,13 @@ class RequestBody:
 
     @property
     def length(self) -> int | None:
+        """As message.Body. Once it was not known it stays so, also when the end has come: whoever was told has said at
+        the head how the body is framed, and asks again when it sends the body."""
         remaining = self._decoder.remaining
-        return None if remaining is None else remaining + self._inbox.size
+        if remaining is None or self._unknown:
+            self._unknown = True
+            return None
+        return remaining + self._inbox.size
 
     @property
     def trailers(self) -> Headers:

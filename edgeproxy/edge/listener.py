@@ -51,7 +51,7 @@ class Listener:
         self._empty.set()
         self.connections: set[Connection] = set()
         self._accepted: dict[Connection, socket.socket] = {}
-        """Of connections whose round-trip time is asked for at their end."""
+        """Of connections that do not know their socket, and whose round-trip time is asked for at their end."""
         for listening in self._sockets:
             listening.setblocking(False)
         self._start_accepting()
@@ -83,7 +83,7 @@ class Listener:
     def closed(self, connection: Connection) -> None:
         """As connection.Home."""
         self.connections.discard(connection)
-        accepted = self._accepted.pop(connection, None)
+        accepted = self._accepted.pop(connection, connection.accepted)
         if accepted is not None and self._door.round_trips is not None:
             # At the end of a connection, so that each counts once, with the most that was learnt of it.
             self._door.round_trips.sample(accepted, connection.client.address)
@@ -141,8 +141,8 @@ class Listener:
             self._door.counters.add(Counter.CONNECTIONS)
             self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
-        connection = Connection(self._door, self, address, port)
-        if self._door.round_trips is not None:
+        connection = Connection(self._door, self, address, port, accepted if self._context is None else None)
+        if self._door.round_trips is not None and self._context is not None:
             self._accepted[connection] = accepted
         task = self._loop.create_task(self._enter(accepted, connection))
         self._entering.add(task)

@@ -38,8 +38,11 @@ class SharedPage:
         self._memory = mmap.mmap(-1, rows_at + 8 * ROW * workers)
         view = memoryview(self._memory)
         self._words = view[:generations_at].cast("q")
-        self._generations = view[generations_at:editions_at].cast("I")
-        self._editions = view[editions_at:rows_at].cast("I")
+        self.generations = view[generations_at:editions_at].cast("I")
+        self.editions = view[editions_at:rows_at].cast("I")
+        """By bucket, for the hit lane, which looks at one of each for every request; `bucket` says where."""
+        self.numbers = self._words[_Word.APPLIED : _Word.APPLIED + 1]
+        """`applied`, for the same reason."""
         rows = view[rows_at:].cast("q")
         self.rows = [Counters(rows[ROW * worker : ROW * (worker + 1)]) for worker in range(workers)]
 
@@ -84,16 +87,20 @@ class SharedPage:
     def ready_workers(self, value: int) -> None:
         self._words[_Word.READY_WORKERS] = value
 
+    def bucket(self, name: bytes) -> int:
+        """Where the generation of a resource, or the edition of a key, stands."""
+        return _bucket(name)
+
     def generation(self, resource: bytes) -> int:
         """How often a resource, or one that shares its bucket, was changed by an unsafe method."""
-        return self._generations[_bucket(resource)]
+        return self.generations[_bucket(resource)]
 
     def next_generation(self, resource: bytes) -> None:
         """What is stored for this resource, in any worker, is unusable from now on (RFC 9111 section 4.4).
 
         Two workers at once may count as one: what was stored before either is unusable all the same.
         """
-        self._generations[_bucket(resource)] = self.generation(resource) + 1 & 0xFFFFFFFF
+        self.generations[_bucket(resource)] = self.generation(resource) + 1 & 0xFFFFFFFF
 
     def edition(self, key: bytes) -> int:
         """How often the owner of a key, or of one that shares its bucket, got something new from upstream for it.
@@ -101,7 +108,7 @@ class SharedPage:
         What other workers hold under the key is of use only at the edition that the owner gave it out at: together they
         are one cache, which uses the most recent of its responses (RFC 9111 section 4).
         """
-        return self._editions[_bucket(key)]
+        return self.editions[_bucket(key)]
 
     def next_edition(self, key: bytes) -> int:
         """The owner has got something new; only it may say so. Returns the new edition.
@@ -109,7 +116,7 @@ class SharedPage:
         Keys that share a bucket have one owner, shards being a power of two: nobody else writes here at the same time.
         """
         edition = self.edition(key) + 1 & 0xFFFFFFFF
-        self._editions[_bucket(key)] = edition
+        self.editions[_bucket(key)] = edition
         return edition
 
     def total(self, counter: Counter) -> int:

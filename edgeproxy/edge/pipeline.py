@@ -1,5 +1,6 @@
 """The life of a request, from a head to an answer. It does not know who brought it.
 
+lane        a fresh hit that was answered before: at once, on its connection          edge/lane.py
 admission   who asks, which distribution and behaviour, which key            edge/admission.py
 decide      what the rules say of what the store remembers                    rules/lookup.py
 flight      one fetch per key; everybody reads what it brings                 edge/flight.py
@@ -27,6 +28,7 @@ from edgeproxy.edge.fetch import Errand, Fetcher
 from edgeproxy.edge.flight import Alone, Filled, Flight, Flights, Landing, Refreshed
 from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.edge.invalidation import Ledger
+from edgeproxy.edge.lane import Lane
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
@@ -92,6 +94,8 @@ class Pipeline:
         self._searches = Searches(store, page, ledger)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches)
         self._answers = Answers(store, page, ledger, clocks)
+        self.lane = Lane(place, serving, store, page, ledger, self._answers, recorder, counters, clocks)
+        """What connections may answer without asking here."""
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
 
     async def handle(self, incoming: Incoming) -> Answer:
@@ -142,7 +146,9 @@ class Pipeline:
             found, decision = self._searches.instead(ask, now) or (found, decision)
         match decision:
             case Serve(head, age):
-                return self._answers.stored(ask, _entry(found, head), age, Result.HIT)
+                stored = _entry(found, head)
+                self.lane.learn(ask, stored, found)
+                return self._answers.stored(ask, stored, age, Result.HIT)
             case ServeStale(head, _) if not ask.current:
                 stale = _entry(found, head)
                 self._refresh_later(ask, found, stale)
@@ -235,10 +241,13 @@ class Pipeline:
     def _to_join(self, errand: Errand) -> Flight[Reply] | None:
         """A flight in progress that may bring what this request wants."""
         ask = errand.ask
+        flying = self._flights.in_progress(errand.key)
+        if not flying and not errand.ranged:
+            return None
         if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
             return None
         mark = self._fetcher.mark(ask)
-        for flight in self._flights.in_progress(errand.key):
+        for flight in flying:
             same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
             if not same or flight.mark.refresh < mark.refresh or not self._ledger.covers(flight.mark.as_of, ask.floor):
                 continue

@@ -65,6 +65,16 @@ class Trace:
     """Where it was forwarded to, in order tried."""
 
 
+def age_text(age: float) -> bytes:
+    """Seconds, as Age has them: whole ones that have passed (RFC 9111 section 5.1)."""
+    return b"%d" % max(0, int(age))
+
+
+def ttl_text(ttl: float) -> bytes:
+    """Seconds of freshness that are left, as Cache-Status has them (RFC 9211 section 2.4)."""
+    return b"%d" % round(ttl)
+
+
 def cache_status(node: str, trace: Trace, key: bytes | None = None) -> bytes:
     """This tier's member of Cache-Status, with the key when one is given."""
     words = [node if node.replace("-", "a").replace("_", "a").isalnum() and node[0].isalpha() else f'"{node}"']
@@ -80,7 +90,7 @@ def cache_status(node: str, trace: Trace, key: bytes | None = None) -> bytes:
         if trace.stored:
             words.append("stored")
     if trace.ttl is not None:
-        words.append(f"ttl={round(trace.ttl)}")
+        words.append(f"ttl={ttl_text(trace.ttl).decode()}")
     if key is not None:  # printable by its making; RFC 9651 section 3.3.3 escapes two characters of a string
         words.append('key="' + key.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"') + '"')
     detail = _detail(trace)
@@ -120,7 +130,7 @@ class Presenter:
         added: list[Field] = []
         if trace.age is not None:
             headers = headers.without({b"age"})
-            added.append((b"Age", str(max(0, int(trace.age))).encode()))
+            added.append((b"Age", age_text(trace.age)))
         if b"date" not in headers:
             added.append((b"Date", format_date(now)))
         if self.peer is not Peer.VIEWER:

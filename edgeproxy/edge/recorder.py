@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from edgeproxy.edge.admission import Refused
 from edgeproxy.edge.ask import Ask
@@ -18,7 +19,7 @@ from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.telemetry.record import Record
 
-_RESULTS = {
+RESULTS = {
     Result.HIT: Counter.RESULT_HIT,
     Result.REFRESH_HIT: Counter.RESULT_REFRESH_HIT,
     Result.MISS: Counter.RESULT_MISS,
@@ -30,6 +31,12 @@ _RESULTS = {
 
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/")
 
+
+def _cut_by(delivery: Delivery) -> str:
+    detail = Detail.CLIENT_HUNG_UP if delivery.sender_left else Detail.ABORTED_ORIGIN
+    return str(detail.value)
+
+
 Sent = Callable[[Delivery], None]
 
 
@@ -38,7 +45,7 @@ class Recorder:
 
     def __init__(self, place: Place, log: AccessLog, counters: Counters, clocks: Clocks) -> None:
         self._place = place
-        self._log = log
+        self.log = log
         self._counters = counters
         self._clocks = clocks
 
@@ -46,18 +53,21 @@ class Recorder:
         """What to call when an answer to this request is over."""
 
         def sent(delivery: Delivery) -> None:
-            if ask.presenter.peer is Peer.WORKER:
-                return
-            record = self._record(
-                ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id, head, ask.trace, delivery
-            )
-            record.behavior = ask.behavior.pattern
-            record.path, record.query = ask.request.path, ask.request.query
-            record.protocol = ask.request.scheme
-            record.tunnel = tunnel
-            self._finish(record)
+            if ask.presenter.peer is not Peer.WORKER:
+                self.finish(self.record(ask, head, delivery, tunnel))
 
         return sent
+
+    def record(self, ask: Ask, head: ResponseHead, delivery: Delivery, tunnel: bool = False) -> Record:
+        """What is to be said of a request whose answer is over."""
+        record = self._record(
+            ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id, head, ask.trace, delivery
+        )
+        record.behavior = ask.behavior.pattern
+        record.path, record.query = ask.request.path, ask.request.query
+        record.protocol = ask.request.scheme
+        record.tunnel = tunnel
+        return record
 
     def left(self, ask: Ask) -> None:
         """The viewer left before there was an answer."""
@@ -90,7 +100,7 @@ class Recorder:
         def sent(delivery: Delivery) -> None:
             if incoming.client.peer is Peer.WORKER:
                 return
-            self._finish(
+            self.finish(
                 self._record(incoming, refused.client, refused.distribution, serving, request_id, head, trace, delivery)
             )
 
@@ -112,7 +122,7 @@ class Recorder:
         if not delivery.complete:
             result = Result.ERROR
             if detail is None:
-                detail = (Detail.CLIENT_HUNG_UP if delivery.sender_left else Detail.ABORTED_ORIGIN).value
+                detail = _cut_by(delivery)
         first = delivery.first_byte_at
         length = headers.get(b"content-length")
         part = _CONTENT_RANGE.match(headers.get(b"content-range") or b"")
@@ -154,9 +164,43 @@ class Recorder:
             upstream_seconds=trace.upstream_seconds,
         )
 
-    def _finish(self, record: Record) -> None:
+    def repeated(
+        self,
+        record: Record,
+        client: Client,
+        viewer: str | None,
+        headers: Headers,
+        request_id: str,
+        began: float,
+        delivery: Delivery,
+    ) -> None:
+        """An answer like the one that `record` tells of is over: to another request, in its own time.
+
+        `viewer`: the viewer's address, where that is not the client's.
+        """
+        again = replace(
+            record,
+            ended_at=self._clocks.wall(),
+            request_id=request_id,
+            request_headers=headers,
+            head_bytes=delivery.bytes_in,
+            client_address=client.address if viewer is None else viewer,
+            client_port=client.port,
+            tls_protocol=client.tls_protocol,
+            tls_cipher=client.tls_cipher,
+            bytes_in=delivery.bytes_in,
+            bytes_out=delivery.bytes_out,
+            time_taken=delivery.ended_at - began,
+            first_byte=None if delivery.first_byte_at is None else delivery.first_byte_at - began,
+        )
+        if not delivery.complete:
+            again.result, again.detailed = Result.ERROR, again.detailed or _cut_by(delivery)
+        self.finish(again)
+
+    def finish(self, record: Record) -> None:
+        """Count and log."""
         add = self._counters.add
-        add(_RESULTS[record.result])
+        add(RESULTS[record.result])
         add(Counter.BYTES_OUT, record.bytes_out)
         add(Counter.BYTES_IN, record.bytes_in)
-        self._log.write(record)
+        self.log.write(record)

@@ -63,6 +63,8 @@ class Directives:
         arguments = self.members.get(name)
         if arguments is None:
             return None
+        if len(arguments) == 1:
+            return _delta(arguments[0])
         numbers = {_delta(argument) for argument in arguments}
         return numbers.pop() if len(numbers) == 1 else 0
 
@@ -117,6 +119,8 @@ _PRAGMA_NO_CACHE = Directives({b"no-cache": (None,)})
 def _remembered(lines: list[bytes]) -> Directives:
     if not lines:
         return NO_DIRECTIVES
+    if len(lines) == 1 and len(lines[0]) <= _MEMO_BYTES_MAX:
+        return _one_line_memo(lines[0])
     if sum(map(len, lines)) > _MEMO_BYTES_MAX:
         return _parsed(tuple(lines))
     return _parsed_memo(tuple(lines))
@@ -130,6 +134,11 @@ def _parsed(lines: tuple[bytes, ...]) -> Directives:
 
 
 _parsed_memo = lru_cache(maxsize=4096)(_parsed)
+
+
+@lru_cache(maxsize=4096)
+def _one_line_memo(line: bytes) -> Directives:
+    return _parsed((line,))
 
 
 def _parse_line(line: bytes, members: dict[bytes, list[bytes | None]]) -> None:
@@ -189,6 +198,8 @@ def _argument(name: bytes, member: Member) -> bytes | None:
 def _delta(argument: bytes | None) -> int:
     if argument is None or not argument.isdigit():  # bytes.isdigit knows ASCII digits only
         return 0
+    if len(argument) < 10:
+        return int(argument)
     digits = argument.lstrip(b"0")
     return min(int(digits or b"0"), DELTA_MAX) if len(digits) <= 10 else DELTA_MAX
 

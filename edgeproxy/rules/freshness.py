@@ -42,11 +42,12 @@ def current_age(stored: StoredHead, now: float) -> float:
 
     A clock that was set back makes nothing younger than it was on arrival.
     """
-    apparent_age = max(0.0, stored.received_at - date_value(stored.headers, stored.received_at))
-    response_delay = max(0.0, stored.received_at - stored.requested_at)
+    received_at = stored.received_at
+    apparent_age = max(0.0, received_at - date_value(stored.headers, received_at))
+    response_delay = max(0.0, received_at - stored.requested_at)
     corrected_age_value = age_value(stored.headers) + response_delay
     corrected_initial_age = max(apparent_age, corrected_age_value)
-    resident_time = max(0.0, now - stored.received_at)
+    resident_time = max(0.0, now - received_at)
     return corrected_initial_age + resident_time
 
 

@@ -35,7 +35,9 @@ REDIRECTS_CACHED_WHEN_TOLD = frozenset({307, 308})
 
 def withheld(said: Directives) -> Reason | None:
     """Which directive asks that the response is not served from cache."""
-    return next((reason for name, reason in WITHHOLDING.items() if name in said), None)
+    if said.members.keys().isdisjoint(WITHHOLDING):
+        return None
+    return next(reason for name, reason in WITHHOLDING.items() if name in said)
 
 
 def lifetime(status: int, told: float | None, said: Directives, caching: Caching) -> float:

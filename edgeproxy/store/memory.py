@@ -93,6 +93,10 @@ class _Entries(S3FIFOCache[tuple[bytes, int], Stored]):
         return name, stored
 
 
+def _nobody(key: bytes) -> None:
+    """Nobody wants to know."""
+
+
 class MemoryStore:
     """Stored responses of one worker. Not for several threads."""
 
@@ -106,6 +110,8 @@ class MemoryStore:
         self._loans: dict[tuple[bytes, int], _Loan] = {}
         self._reserved = 0
         self._next_variant = 0
+        self.changed: Callable[[bytes], None] = _nobody
+        """Told of every key under which something came, changed or left."""
 
     def find(self, key: bytes, now: float) -> Sequence[Stored]:
         """Everything kept under a key, the most recently stored last. What is past its time is gone."""
@@ -138,6 +144,10 @@ class MemoryStore:
         if self._there(stored):
             self._put(fresh)
         return fresh
+
+    def use(self, stored: Stored) -> None:
+        """Somebody was given this response without asking for it here; it must be there."""
+        self._entries[stored.key, stored.variant]
 
     def lend(self, stored: Stored) -> Callable[[], None]:
         """Somebody reads this response from now on, until what is returned here is called, once."""
@@ -183,6 +193,7 @@ class MemoryStore:
         loan = self._loans.get(name)
         if loan is not None:
             self._count_alone(loan)
+        self.changed(key)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -243,6 +254,7 @@ class MemoryStore:
         if stored.variant not in variants:
             variants.append(stored.variant)
         self._gauge()
+        self.changed(stored.key)
         return True
 
     def _remove(self, stored: Stored) -> None:

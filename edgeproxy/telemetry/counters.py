@@ -41,6 +41,11 @@ class Counter(IntEnum):
     TLS_FAILED = ("edgeproxy_tls_failures_total", "TLS handshakes with viewers that failed.")
     CERTIFICATES_MINTED = ("edgeproxy_certificates_minted_total", "Certificates signed by the local CA for viewers.")
 
+    # Hit lane (edge/lane.py)
+    LANE_HITS = ("edgeproxy_lane_hits_total", "Hits that the connection answered by itself.")
+    LANE_LEARNT = ("edgeproxy_lane_learnt_total", "Answers that the hit lane learnt from the pipeline.")
+    LANE_FORGOTTEN = ("edgeproxy_lane_forgotten_total", "Heads and answers that the hit lane forgot to make room.")
+
     # Requests (edge/pipeline.py)
     REQUESTS = ("edgeproxy_requests_total", "Requests whose head arrived whole, from viewers and tiers.")
     REQUESTS_FROM_TIER = ("edgeproxy_requests_from_tier_total", "Those of them that another tier sent.")
@@ -159,27 +164,27 @@ ROW = len(Counter)
 class Counters:
     """One writer's row. `row` is a memoryview of signed 64-bit numbers, at least ROW long."""
 
-    __slots__ = ("_row",)
+    __slots__ = ("row",)
 
     def __init__(self, row: memoryview | None = None) -> None:
-        self._row = memoryview(bytearray(8 * ROW)).cast("q") if row is None else row
+        self.row = memoryview(bytearray(8 * ROW)).cast("q") if row is None else row
 
     def add(self, counter: Counter, amount: int = 1) -> None:
         """Count."""
-        self._row[counter] += amount
+        self.row[counter] += amount
 
     def put(self, counter: Counter, value: int) -> None:
         """Set a gauge."""
-        self._row[counter] = value
+        self.row[counter] = value
 
     def __getitem__(self, counter: Counter) -> int:
-        return self._row[counter]
+        return self.row[counter]
 
     def forget_gauges(self) -> None:
         """A new writer takes over this row: what was open is no longer."""
         for counter in Counter:
             if counter.gauge:
-                self._row[counter] = 0
+                self.row[counter] = 0
 
 
 def total(rows: Sequence[Counters], counter: Counter) -> int:

@@ -25,8 +25,14 @@ _logger = logging.getLogger(__name__)
 
 OFF = "off"
 
-_CHUNK = 32
-"""Records encoded at a time: some 0.25 ms in which the loop's thread may have to wait for the interpreter."""
+_CHUNK = 512
+"""Lines made at a time: some 0.25 ms in which the loop's thread may have to wait for the interpreter."""
+
+_RECORD_LINES = 16
+"""A record that is still to be encoded takes as long as so many lines that only have to be put together."""
+
+Line = tuple[bytes, ...]
+"""A line in pieces, encoded already."""
 
 _BREATH = 0.0005
 """Seconds of sleep after each chunk. A quick system call alone does not hand the interpreter over: the loop's thread
@@ -52,7 +58,8 @@ class AccessLog:
         """`close_timeout`: how long closing waits for a disk, or a reader, that does not answer."""
         self.path = settings.path.replace("DATA_DIR", str(data_dir))
         w3c = settings.format == "w3c"
-        self._line = w3c_line if w3c else json_line
+        self.line = w3c_line if w3c else json_line
+        """How a record is spelled."""
         self._file = LogFile(
             self.path,
             w3c_header() if w3c else b"",
@@ -63,7 +70,7 @@ class AccessLog:
         self._flush_interval = settings.flush_interval
         self._bound = settings.buffer_max
         self._close_timeout = close_timeout
-        self._records: deque[tuple[Record, int]] = deque()
+        self._records: deque[tuple[Record | Line, int]] = deque()
         # Two sums with one writer each, the loop's thread and ours: their difference is what waits. The counters keep
         # to the same rule: LOG_DROPPED is the loop's, the others are ours.
         self._taken = 0
@@ -72,6 +79,9 @@ class AccessLog:
         self._failing = False
         self._rotation_failing = False
         self._reopening = False
+        self._closed = False
+        self._awake = False
+        """The thread knows that there is work."""
         self._closing = threading.Event()
         self._work = threading.Event()
         self._hurry = threading.Event()
@@ -89,14 +99,22 @@ class AccessLog:
         """Take a record, or drop and count it when the buffer is full. Never blocks, never raises."""
         if self._thread is None:
             return
-        weight = record.weight()
+        self._take(record, record.weight())
+
+    def write_line(self, line: Line, weight: int) -> None:
+        """The same for what somebody else has put into the words of `line`; it keeps `weight` bytes of memory alive."""
+        if self._thread is not None:
+            self._take(line, weight)
+
+    def _take(self, entry: Record | Line, weight: int) -> None:
         waiting = self._taken - self._done + weight
-        if waiting > self._bound or self._closing.is_set():
+        if waiting > self._bound or self._closed:
             self._counters.add(Counter.LOG_DROPPED)
             return
         self._taken += weight
-        self._records.append((record, weight))
-        if not self._work.is_set():
+        self._records.append((entry, weight))
+        if not self._awake:
+            self._awake = True
             self._work.set()
         if waiting > self._bound >> 3 and not self._hurry.is_set():
             self._hurry.set()
@@ -111,6 +129,7 @@ class AccessLog:
         """Write everything and let go of the file. Idempotent; later records are dropped and counted."""
         if self._thread is None or self._closing.is_set():
             return
+        self._closed = True
         self._closing.set()
         self._work.set()
         self._hurry.set()
@@ -132,6 +151,7 @@ class AccessLog:
             # Cleared before the records are taken: one that comes later sets it again.
             self._work.clear()
             self._hurry.clear()
+            self._awake = False
             try:
                 self._flush()
             except OSError as error:
@@ -165,15 +185,23 @@ class AccessLog:
     def _next_chunk(self) -> _Chunk | None:
         """The chunk that could not be written last time, else the next records, encoded."""
         if self._chunk is None and self._records:
-            taken = [self._records.popleft() for _ in range(min(_CHUNK, len(self._records)))]
-            weight = sum(weight for _, weight in taken)
-            lines = [line for record, _ in taken if (line := self._encoded(record))]
-            self._chunk = _Chunk(b"".join(lines), len(lines), weight)
+            lines, total, room = [], 0, _CHUNK
+            while room > 0 and self._records:
+                entry, weight = self._records.popleft()
+                total += weight
+                if not isinstance(entry, Record):
+                    lines.append(b"".join(entry))
+                    room -= 1
+                    continue
+                room -= _RECORD_LINES
+                if line := self._encoded(entry):
+                    lines.append(line)
+            self._chunk = _Chunk(b"".join(lines), len(lines), total)
         return self._chunk
 
     def _encoded(self, record: Record) -> bytes:
         try:
-            return self._line(record)
+            return self.line(record)
         except Exception:  # whatever is wrong with one record, the log goes on for all others
             _logger.exception("access log %s: a record was lost", self.path)
             self._counters.add(Counter.LOG_FAILED)

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Protocol
 
 from edgeproxy.errors import BodyAborted, Side
-from edgeproxy.headers import Headers
+from edgeproxy.headers import NO_HEADERS, Headers
 
 JOIN_MAX = 64 * 1024
 """Small pieces that wait together are read as one block of up to about this many bytes."""
@@ -68,7 +68,7 @@ class ResponseBody:
         self._waiter: asyncio.Future[None] | None = None
         self.close_delimited = close_delimited
         """Nothing but the end of the connection says where this body ends: a cut may look like an end."""
-        self.trailers = Headers()
+        self.trailers = NO_HEADERS
 
     @property
     def length(self) -> int | None:
@@ -149,7 +149,7 @@ class ResponseBody:
         self._buffered += len(data)
         self._wake()
 
-    def end(self, trailers: Headers = Headers()) -> None:
+    def end(self, trailers: Headers = NO_HEADERS) -> None:
         """All of it has come."""
         self.trailers = trailers
         self._ended = True

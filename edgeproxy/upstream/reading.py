@@ -13,7 +13,7 @@ from typing import Protocol
 import httptools
 
 from edgeproxy.errors import Detail, OriginInvalid
-from edgeproxy.headers import Field, Headers, connection_options
+from edgeproxy.headers import NO_HEADERS, Field, Headers, connection_options
 from edgeproxy.message import ResponseHead
 from edgeproxy.upstream.writing import FRAMING
 
@@ -109,15 +109,13 @@ class ResponseReader:
             data = self._feed_head(data)
             if not data:
                 return
-        match self.part:
-            case Part.LENGTH:
-                self._feed_length(data)
-            case Part.CHUNKED:
-                self._feed_chunked(data)
-            case Part.CLOSE:
-                self._sink.data(data)
-            case Part.HEAD | Part.DONE:
-                pass
+        part = self.part
+        if part is Part.LENGTH:
+            self._feed_length(data)
+        elif part is Part.CHUNKED:
+            self._feed_chunked(data)
+        elif part is Part.CLOSE:
+            self._sink.data(data)
 
     def close(self) -> bool:
         """The connection closed in good order: whether this is how the response ends (RFC 9112 section 8)."""
@@ -252,11 +250,14 @@ class ResponseReader:
             raise OriginInvalid("The answer's chunk extensions or trailers are too large.")
 
     def _end(self, surplus: bool) -> None:
-        if any(name.lower() in FRAMING for name, _ in self._fields):
-            raise OriginInvalid("The answer has framing fields in its trailers.")
+        trailers = NO_HEADERS
+        if self._fields:
+            trailers = Headers(self._fields)
+            if not FRAMING.isdisjoint(trailers.names()):
+                raise OriginInvalid("The answer has framing fields in its trailers.")
         self.part = Part.DONE
         self._parser = None  # it points back here
-        self._sink.end(Headers(self._fields), surplus)
+        self._sink.end(trailers, surplus)
 
     # Called by httptools
 

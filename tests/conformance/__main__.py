@@ -1,6 +1,7 @@
 """Plays every case and prints the scoreboard: how many of each kind are satisfied, chapter by chapter.
 
 python -m tests.conformance [--through rules|pop|pop2|tiers]
+python -m tests.conformance --lanes --through pop|pop2|tiers     whether the hit lane answers as the pipeline does
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 
-from tests.conformance import CHAPTERS, pure, sockets
+from tests.conformance import CHAPTERS, lanes, pure, sockets
 from tests.conformance.case import Case
 
 KINDS = ("required", "optimal", "check")
@@ -47,8 +48,24 @@ def main(through: str) -> int:
     return 1 if failed else 0
 
 
+def compare(through: str) -> int:
+    """Play all cases with the hit lane on and off, and print where they differ."""
+    differing = at_once = 0
+    cases = [case for chapter in CHAPTERS.values() for case in chapter]
+    for case in cases:
+        found, count = asyncio.run(lanes.differences(case, sockets.Arrangement(through)))
+        at_once += count
+        if found:
+            differing += 1
+            sys.stdout.write("\n    ".join([case.id, *found]) + "\n")
+    sys.stdout.write(f"{len(cases)} cases, {at_once} answers from the lane, {differing} cases differ\n")
+    return 1 if differing or not at_once else 0
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.conformance")
     choices = ["rules", *(each.value for each in sockets.Arrangement)]
     parser.add_argument("--through", choices=choices, default="rules")
-    sys.exit(main(parser.parse_args().through))
+    parser.add_argument("--lanes", action="store_true")
+    options = parser.parse_args()
+    sys.exit(compare(options.through) if options.lanes else main(options.through))

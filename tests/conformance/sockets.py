@@ -19,6 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from email.message import Message as Mime
 from email.parser import BytesParser
 from enum import Enum
+from typing import Any
 
 from edgeproxy.configuration import origin_only
 from edgeproxy.model import Caching, Distribution, Mode, Rules, Ttl
@@ -32,7 +33,7 @@ from tests.wire import until
 
 START = 1_700_000_000.0
 HOST = "www.example.com"
-SETTINGS = {"log": {"path": "off"}, "cache": {"memory": "1 MiB"}}
+SETTINGS: dict[str, Any] = {"log": {"path": "off"}, "cache": {"memory": "1 MiB"}}
 _BODILESS = frozenset({204, 205, 304})
 
 
@@ -94,7 +95,7 @@ async def play(case: Case, arrangement: Arrangement) -> list[str]:
 
 async def _play(case: Case, arrangement: Arrangement, first: int) -> list[str]:
     script, found, elapsed = Script(), [], 0.0
-    async with _nodes(case, arrangement, script) as nodes:
+    async with nodes_of(case, arrangement, script) as nodes:
         pop = nodes[0]
         for number, ask in enumerate(case.asks):
             elapsed += ask.wait
@@ -118,7 +119,9 @@ async def _play(case: Case, arrangement: Arrangement, first: int) -> list[str]:
 
 
 @asynccontextmanager
-async def _nodes(case: Case, arrangement: Arrangement, script: Script) -> AsyncIterator[list[Node]]:
+async def nodes_of(
+    case: Case, arrangement: Arrangement, script: Script, settings: dict[str, Any] = SETTINGS
+) -> AsyncIterator[list[Node]]:
     """The nodes of an arrangement, the one that viewers ask first, in front of an origin that plays the script."""
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(ScriptedOrigin())
@@ -128,14 +131,14 @@ async def _nodes(case: Case, arrangement: Arrangement, script: Script) -> AsyncI
         regional = None
         if arrangement is Arrangement.TIERS:
             regional = await stack.enter_async_context(
-                node(mode=Mode.REGIONAL, distributions=served, rules=rules, settings=SETTINGS, wall=_real_time)
+                node(mode=Mode.REGIONAL, distributions=served, rules=rules, settings=settings, wall=_real_time)
             )
         pop = await stack.enter_async_context(
             node(
                 upstream=regional,
                 distributions=served,
                 rules=rules,
-                settings=SETTINGS,
+                settings=settings,
                 wall=_real_time,
                 workers=2 if arrangement is Arrangement.POP2 else 1,
                 apart=True,

@@ -1,0 +1,31 @@
+"""Both lanes answer alike: every conformance case with the hit lane on and off, byte by byte, and what the log says."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeproxy.edge import prepared
+from tests.conformance import CASES
+from tests.conformance.case import Ask, Case, reply
+from tests.conformance.lanes import differences
+from tests.conformance.sockets import Arrangement
+
+FRESH = Case("fresh", "check", "", "", (Ask(reply=reply("Cache-Control: max-age=60")), Ask(wait=1)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+async def test_case(case: Case) -> None:
+    found, _ = await differences(case, Arrangement.POP)
+    assert found == []
+
+
+@pytest.mark.parametrize("arrangement", Arrangement, ids=lambda arrangement: arrangement.value)
+async def test_the_lane_takes_part(arrangement: Arrangement) -> None:
+    assert await differences(FRESH, arrangement) == ([], 4)
+
+
+async def test_a_lane_that_says_something_else_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "age_text", lambda age: b"%d" % (int(age) + 1))
+    found, at_once = await differences(FRESH, Arrangement.POP)
+    assert at_once
+    assert found
