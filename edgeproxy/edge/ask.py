@@ -37,6 +37,8 @@ class Ask:
     trace: Trace
     owner: int | None = None
     """The worker that owns the key, when it is not this one."""
+    retried: bool = False
+    """A fetch that this request waited for has failed, and the one time it may wait for another is taken."""
 
     @property
     def refresh(self) -> bool:

@@ -7,8 +7,9 @@ A flight is a task of its own. It lands once, when the head is known:
     Alone       the answer cannot be shared: it belongs to the leader, all others go on by themselves
     (an error)  everybody who waits gets it
 
-How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy, or the error) · waited
-too long (goes alone) · too many wait already (goes alone). All of these are counted.
+How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy; else it waits once more,
+for another fetch that one of those who waited leads; else the error) · waited too long (goes alone) · too many wait
+already (goes alone). All of these are counted.
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ class Counter(IntEnum):
     WAITS = ("edgeproxy_waits_total", "Requests that joined a fetch in progress.")
     WAITS_REFUSED = ("edgeproxy_waits_refused_total", "Requests that went on alone: too many waited already.")
     WAITS_TIMED_OUT = ("edgeproxy_waits_timed_out_total", "Requests that waited too long and went on alone.")
+    WAITS_RETRIED = ("edgeproxy_waits_retried_total", "Requests whose fetch failed and that waited for another try.")
     READERS_CUT = ("edgeproxy_readers_cut_total", "Answers cut short because the body's source failed.")
 
     # Store (store/)
