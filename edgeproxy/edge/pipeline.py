@@ -204,12 +204,11 @@ class Pipeline:
             return self._serve_stale(ask, fallback)
         hides = fallback is not None and self._hides_failures(ask, fallback)
         errand = Errand(ask, found, validated, hides)
-        # The other workers of this node leave it to the owner of the key to try again, for all of theirs as well.
-        shared = ask.presenter.peer is Peer.WORKER
+        follows = False
         try:
             flight = None if reason is Reason.REQUEST else self._to_join(errand)
             if flight is not None:
-                shared = ask.owner is None
+                follows = True
                 self._counters.add(Counter.WAITS)
                 landing = await self._flights.wait(flight, ask.incoming.interim)
                 ask.trace.collapsed = landing is not None
@@ -219,7 +218,7 @@ class Pipeline:
             else:
                 landing = None
         except (OriginError, Overloaded) as error:
-            if fallback is None and shared and isinstance(error, OriginError) and not ask.retried:
+            if fallback is None and follows and isinstance(error, OriginError) and not ask.retried:
                 # One of those who waited leads another try, and all others wait for that one.
                 ask.retried = True
                 self._counters.add(Counter.WAITS_RETRIED)
