@@ -97,10 +97,12 @@ class Revalidate:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Ask upstream without conditions. `stale` is what may be served if that fails."""
+    """Ask upstream without conditions. `stale` is what may be served if that fails; `partial` is stored incompletely,
+    and the bytes that are missing may be added."""
 
     reason: Reason
     stale: StoredHead | None = None
+    partial: StoredHead | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,13 @@ class Cache(Table):
     """What a worker keeps in memory."""
 
     memory: Size = setting(256 * MiB, "Bodies and heads kept in memory, per worker.", low=MiB, high=1024 * GiB)
-    object_max: Size = setting(32 * MiB, "Largest body stored.", low=KiB, high=64 * GiB, unit="bytes")
+    object_max: Size = setting(64 * GiB, "Largest body stored.", low=KiB, high=1024 * GiB, unit="bytes")
+    memory_object_max: Size = setting(
+        16 * MiB, "Largest body kept in memory; larger ones go to disk only.", low=KiB, high=64 * GiB, unit="bytes"
+    )
+    promote_max: Size = setting(
+        MiB, "Largest body that comes into memory when it is asked for and only the disk has it.", low=0, high=MiB
+    )
     variants_max: int = setting(64, "Most variants kept side by side under one key.", low=1, high=10_000)
     no_vary_search: bool = setting(
         False, "Use a stored response also for queries that its No-Vary-Search calls the same."
@@ -127,8 +133,15 @@ class Fills(Table):
         MiB, "A fetch that nobody reads any more is finished when no more than this is missing.", low=0, high=GiB
     )
     window: Size = setting(
-        MiB, "Bytes kept for the readers of a body that turned out too large to store.", low=64 * KiB, high=GiB
+        MiB, "Bytes of a body that are kept in memory while it goes to disk, or nowhere.", low=64 * KiB, high=GiB
     )
+    windows: Size = setting(
+        32 * MiB, "For all such bodies together; none gets less than 64 KiB.", low=64 * KiB, high=64 * GiB
+    )
+    interval: Size = setting(
+        MiB, "Missing parts of a stored body are fetched in whole intervals of this.", low=4 * KiB, high=MiB
+    )
+    read_ahead: int = setting(1, "Intervals fetched beyond what was asked for.", low=0, high=64)
 
 
 class Log(Table):

@@ -116,7 +116,7 @@ class Node:
     def forget_everything(self) -> None:
         """Empty the stores, as eviction would."""
         for worker in self.workers:
-            worker.store.clear()
+            worker.store.memory.clear()
 
     async def close(self) -> None:
         """Stop at once."""

@@ -17,7 +17,7 @@ from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
 from edgeproxy.edge.nexthop import NextHop
 from edgeproxy.edge.node import Clocks, Place, Serving
-from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.edge.recorder import Recorder
@@ -25,8 +25,9 @@ from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.message import Answer, BytesBody, Peer
 from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
-from edgeproxy.settings import Connections, KiB
+from edgeproxy.settings import Cache, Connections, KiB
 from edgeproxy.store.memory import MemoryStore
+from edgeproxy.store.tiers import Tiers
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.upstream.client import Client
 
@@ -70,9 +71,7 @@ class Worker:
         self.counters = page.rows[place.worker]
         settings = serving.settings
         self.log = AccessLog(settings.log, data_dir, self.counters)
-        self.store = MemoryStore(
-            settings.cache.memory, settings.cache.object_max, settings.cache.variants_max, self.counters
-        )
+        self.store = self._store(settings.cache)
         self._clocks = clocks
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
@@ -83,6 +82,17 @@ class Worker:
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
+
+    def _store(self, settings: Cache) -> Tiers:
+        """Memory, and the disk behind it."""
+        largest = min(settings.object_max, settings.memory_object_max)
+        memory = MemoryStore(settings.memory, largest, settings.variants_max, self.counters)
+        workers = max(1, len(self.place.owners))
+
+        def owns(key: bytes) -> bool:
+            return owner_of(key, self.place.shards, workers) == self.place.worker
+
+        return Tiers(memory, None, owns, settings.promote_max, self.counters)
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""

@@ -54,6 +54,11 @@ class Stored:
     terms: Terms
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all bytes of the body are here."""
+        return held(self.runs) == self.length
+
+    @property
     def blocks(self) -> tuple[bytes, ...]:
         """The bytes of a body that is whole."""
         return self.runs[0].blocks if self.runs else ()
@@ -270,11 +275,12 @@ class MemoryStore:
 class Writer:
     """Takes the bytes of one body, or of a part of one, as they arrive. Ends with one of the last four verbs, once."""
 
-    __slots__ = ("_open", "_store", "blocks", "key", "length", "reserved", "stored")
+    __slots__ = ("_store", "blocks", "key", "length", "open", "reserved", "stored")
 
     def __init__(self, store: MemoryStore, key: bytes) -> None:
         self._store = store
-        self._open = True
+        self.open = True
+        """What was taken so far may still be kept."""
         self.key = key
         self.blocks: list[bytes] = []
         self.length = 0
@@ -289,11 +295,11 @@ class Writer:
         """
         length = self.length + len(block)
         missing = length + BLOCK_OVERHEAD * (len(self.blocks) + 1) - self.reserved
-        if not self._open:
+        if not self.open:
             return False
         if length > self._store.object_max or (missing > 0 and not self._store._reserve(missing)):
             self._store.counters.add(Counter.STORE_REFUSED)
-            self._open = False
+            self.open = False
             return False
         self.reserved += max(missing, 0)
         self.length = length
@@ -326,12 +332,17 @@ class Writer:
         self._store._release(amount)
 
     def _close(self) -> bool:
-        was_open, self._open = self._open, False
+        was_open = self.open
+        self.close()
         if was_open:
             self.give_back(self.reserved)
         return was_open
 
+    def close(self) -> None:
+        """What was taken will not be kept; its space counts until it is given back."""
+        self.open = False
+
     def abandon(self) -> None:
         """The body will not be kept: give the space back. Idempotent."""
-        self._open = False
+        self.open = False
         self.give_back(self.reserved)

@@ -74,12 +74,16 @@ class Counter(IntEnum):
     WAITS_RETRIED = ("edgeproxy_waits_retried_total", "Requests whose fetch failed and that waited for another try.")
     READERS_CUT = ("edgeproxy_readers_cut_total", "Answers cut short because the body's source failed.")
 
+    BODIES_REROUTED = ("edgeproxy_bodies_rerouted_total", "Times bytes of an answer came from elsewhere than begun.")
+
     # Store (store/)
     STORED = ("edgeproxy_stored_total", "Responses stored.")
     STORE_REFUSED = ("edgeproxy_store_refused_total", "Storable responses not stored: too large, or no room.")
     EVICTED = ("edgeproxy_evicted_total", "Stored responses that left to make room.")
     STORE_BYTES = ("edgeproxy_store_bytes", "Bytes of heads and bodies in memory.", "", True)
     STORE_OBJECTS = ("edgeproxy_store_objects", "Stored responses in memory.", "", True)
+
+    DISK_HITS = ("edgeproxy_disk_hits_total", "Stored responses found on disk that were not in memory.")
 
     # Upstream (upstream/)
     UPSTREAM_REQUESTS = ("edgeproxy_upstream_requests_total", "Requests sent upstream, retries included.")
