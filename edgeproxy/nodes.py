@@ -24,7 +24,7 @@ from edgeproxy.edge.certificates import Certificates, load_configured
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
-from edgeproxy.errors import EdgeError
+from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.model import Mode, Rules
 from edgeproxy.settings import Node
 from edgeproxy.sources import Sources
@@ -79,7 +79,7 @@ class NodeRun:
         self.http = [listening(address, self.workers) for address in self.node.listen]
         self.https = [listening(address, self.workers) for address in self.node.https]
         self.admin = listening(self.node.admin)[0]
-        self.page = SharedPage(self.workers)
+        self.page = self._open_page()
         self.began = time.monotonic()
         self._meeting: tempfile.TemporaryDirectory[str] | None = None
         self._doors: list[socket.socket] = []
@@ -90,6 +90,19 @@ class NodeRun:
             paths = [Path(self._meeting.name) / f"{number}" for number in range(self.workers)]
             self._doors = [listening_unix(path) for path in paths]
             self._owners = tuple(Target("worker", 0, unix_path=str(path)) for path in paths)
+
+    def _open_page(self) -> SharedPage:
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        try:
+            return SharedPage(
+                self.workers,
+                self.directory / "page",
+                boot.read_bytes() if boot.exists() else os.urandom(16),
+                os.urandom,
+            )
+        except OSError as error:
+            place = str(self.directory / "page")
+            raise ConfigError([Fault("", "--data-dir", place, f"cannot be used: {error.strerror}")]) from None
 
     def url(self, *, https: bool = False) -> str | None:
         """Where viewers reach it first, None when it does not listen for them so."""
@@ -106,6 +119,7 @@ class NodeRun:
 
     def close(self) -> None:
         """After all children have ended."""
+        self.page.close()
         if self._meeting is not None:
             self._meeting.cleanup()
 

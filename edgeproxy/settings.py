@@ -139,7 +139,7 @@ class Fills(Table):
         32 * MiB, "For all such bodies together; none gets less than 64 KiB.", low=64 * KiB, high=64 * GiB
     )
     interval: Size = setting(
-        MiB, "Missing parts of a stored body are fetched in whole intervals of this.", low=4 * KiB, high=MiB
+        MiB, "Missing parts of a stored body are fetched in whole intervals of this.", low=1, high=MiB, unit="bytes"
     )
     read_ahead: int = setting(1, "Intervals fetched beyond what was asked for.", low=0, high=64)
 

@@ -163,8 +163,8 @@ class Fetcher:
         reply = await self._send(errand, asked, refresh, flight)
         carried = received_part(reply.head)
         if carried is not None and partial.combines(hole.head, reply.head, reply.received_at):
-            begins = carried.part is not None and carried.part.first == hole.part.first
-            if begins and self._refusal(errand, reply, parts=True) is None:
+            brings = carried.part is not None and carried.part.first <= errand.at <= carried.part.last
+            if brings and self._refusal(errand, reply, parts=True) is None:
                 return self._land(errand, flight, reply)
         instead = replace(errand, hole=None)
         if reply.head.status in (206, 304, 412, 416):

@@ -97,7 +97,7 @@ class Pipeline:
         self._searches = Searches(store.memory, page, ledger)
         windows = Windows(fills.windows, fills.window)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
-        self._supply = Supply(store, self._flights, self._fetcher, page, ledger, clocks)
+        self._supply = Supply(place, store, self._flights, self._fetcher, page, ledger, clocks)
         spans = Spans(store, self._supply, self._flights, self._fetcher, windows, counters)
         self._answers = Answers(store, spans, page, ledger, clocks)
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.edge.hop import HopAnswer
+from edgeproxy.errors import Detail
 from edgeproxy.headers import Field, Headers
 from edgeproxy.message import Peer, ResponseHead
 from edgeproxy.model import AsOf, Rules
@@ -17,6 +18,8 @@ from edgeproxy.outcome import Reason, Result
 from edgeproxy.rules.dates import format_date
 
 _OURS = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id"})
+
+_INVALID = frozenset({Detail.ORIGIN_INVALID_RESPONSE.value, Detail.ORIGIN_HEADER_TOO_BIG.value})
 
 _FWD = {
     Reason.URI_MISS: "uri-miss",
@@ -132,7 +135,9 @@ class Presenter:
 
     def _hop(self, trace: Trace) -> HopAnswer:
         edition = trace.edition if self.peer is Peer.WORKER else 0
-        return HopAnswer(trace.as_of or AsOf("", 0), trace.result, error=trace.generated, edition=edition)
+        invalid = trace.detail in _INVALID
+        as_of = trace.as_of or AsOf("", 0)
+        return HopAnswer(as_of, trace.result, error=trace.generated, invalid=invalid, edition=edition)
 
     def _with_cache_status(self, headers: Headers, trace: Trace, added: list[Field]) -> Headers:
         """A member a tier: the owner of a key has spoken for its node already, and on a hit no other tier was asked."""

@@ -11,9 +11,10 @@ from edgeproxy.edge.fill import Fill
 from edgeproxy.edge.flight import Filled, Flight, Flights
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import Reply
-from edgeproxy.edge.node import Clocks
+from edgeproxy.edge.node import Clocks, Place
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.parts import soon_there
+from edgeproxy.model import Mode
 from edgeproxy.outcome import Serve, ServeStale, StoredHead
 from edgeproxy.rules import lookup, partial, ranges, validation
 from edgeproxy.rules.key import head_key
@@ -25,6 +26,7 @@ class Supply:
 
     def __init__(
         self,
+        place: Place,
         store: Tiers,
         flights: Flights[Reply],
         fetcher: Fetcher,
@@ -32,6 +34,7 @@ class Supply:
         ledger: Ledger,
         clocks: Clocks,
     ) -> None:
+        self._place = place
         self._store = store
         self._flights = flights
         self._fetcher = fetcher
@@ -172,9 +175,11 @@ class Supply:
             if flight.region is not None and flight.region[0] > wanted.first:
                 there = partial.union(there, (flight.region,))
         settings = ask.serving.settings.fills
-        # Only the tier that the viewer asks reads ahead: all tiers together would read far ahead.
-        ahead = 0 if ask.hop is not None else settings.read_ahead
-        part = partial.gap(there, wanted, length, settings.interval, ahead)
+        # Only the node that the viewer asks reads ahead, all of them together would read far ahead; and of its workers
+        # only the owner rounds up, who keeps what comes.
+        ahead = settings.read_ahead if ask.hop is None or self._place.mode is Mode.POP else 0
+        interval, ahead = (settings.interval, ahead) if ask.owner is None else (1, 0)
+        part = partial.gap(there, wanted, length, interval, ahead)
         errand.hole = Hole(head, validator, part, held)
         return errand
 
