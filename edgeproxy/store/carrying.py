@@ -6,6 +6,7 @@ own account (writer.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from xxhash import xxh3_64_intdigest
@@ -14,7 +15,7 @@ from edgeproxy.errors import Damaged
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
 from edgeproxy.store.bodies import Run
-from edgeproxy.store.intervals import Intervals
+from edgeproxy.store.intervals import Intervals, added
 from edgeproxy.store.large import Body
 from edgeproxy.store.memory import Terms
 from edgeproxy.store.orders import Begin, DropPiece, Finish, GiveUp, Order, Put, Refresh, Rehead, Remove
@@ -95,21 +96,76 @@ class Carrying:
         if order.given_up:
             self._remove_variant(shard, order, order.head)
             return
+        if not order.fresh and order.size < order.length and self._merge(shard, order):
+            return
         if not order.fresh and not self._make_way(shard, order, order.head, order.terms):
             return
         intervals = ((order.first, order.first + order.size),)
         if order.length <= self._small_max:
-            body = order.blocks[0] if len(order.blocks) == 1 else b"".join(order.blocks)
-            self._put_small(shard, order, order.head, order.trailers, order.terms, intervals, order.length, body)
+            data = order.blocks[0] if len(order.blocks) == 1 else b"".join(order.blocks)
+            self._put_small(shard, order, order.head, order.trailers, order.terms, intervals, order.length, data)
             return
-        body_file = shard.new_body(shard.next_file(), order.key)
-        body_file.create()
-        run = Run(body_file.file, self._piece_max)
-        pieces = body_file.write(run, order.first, order.blocks)
-        last = run.end()
-        body_file.log([*pieces, last] if last else pieces)
-        shard.measure(body_file)
-        self._put_large(shard, order, body_file, order.head, order.trailers, order.terms, order.length)
+        body = shard.new_body(shard.next_file(), order.key)
+        body.create()
+        self._write(body, order.first, order.blocks)
+        shard.measure(body)
+        self._put_large(shard, order, body, order.head, order.trailers, order.terms, order.length)
+
+    def _write(self, body: Body, first: int, blocks: Sequence[bytes]) -> None:
+        """Write one run and log it."""
+        run = Run(body.file, self._piece_max)
+        pieces = body.write(run, first, blocks)
+        body.log([*pieces, *filter(None, [run.end()])])
+
+    def _merge(self, shard: Shard, order: Put) -> bool:
+        """A part joins what is there of the same body; False when there is no such thing."""
+        variant = variant_of(order.head.vary)
+        for row in self._rows(shard, order):
+            record = self._record(shard, row) if row.variant == variant and row.length == order.length else None
+            if record is None or not _same_bytes(record.head, order.head):
+                continue
+            if record.head.as_of.epoch != order.head.as_of.epoch or record.terms.generation != order.terms.generation:
+                continue
+            head = replace(order.head, as_of=min(order.head.as_of, record.head.as_of, key=lambda as_of: as_of.number))
+            try:
+                if record.where.file:
+                    self._merge_large(shard, order, record, head)
+                else:
+                    self._merge_small(shard, order, row, record, head)
+            except (Damaged, FileNotFoundError):
+                return False
+            return True
+        return False
+
+    def _merge_small(self, shard: Shard, order: Put, row: Light, record: Record, head: StoredHead) -> None:
+        old = shard.segments.read(record.id, record.where.size)
+        if xxh3_64_intdigest(old) != record.where.check:
+            raise Damaged("a stored body is not as it was written")
+        there = bytearray(order.length)
+        there[order.first : order.first + order.size] = b"".join(order.blocks)
+        at = 0
+        for start, end in record.intervals:
+            there[start:end] = old[at : at + end - start]
+            at += end - start
+        intervals = added(record.intervals, order.first, order.first + order.size)
+        data = b"".join(bytes(there[start:end]) for start, end in intervals)
+        shard.forget(row)
+        self._put_small(shard, order, head, order.trailers, order.terms, intervals, order.length, data)
+
+    def _merge_large(self, shard: Shard, order: Put, record: Record, head: StoredHead) -> None:
+        body = shard.body(record)
+        self._write(body, order.first, order.blocks)
+        shard.measure(body)
+        self._grow(shard, order, record, body, head, order.terms)
+
+    def _grow(self, shard: Shard, order: Order, record: Record, body: Body, head: StoredHead, terms: Terms) -> Record:
+        """A record of a large body says what is there of it now."""
+        size = body.base + body.extra
+        shard.totals.file_bytes += size - record.where.size
+        made = self._insert(shard, order, _sealed(replace(record, head=head, terms=terms), body))
+        shard.tally.add(Counter.DISK_STORED)
+        shard.afterwards(lambda: _settle(shard, body, size))
+        return made
 
     def _remove_variant(self, shard: Shard, order: Order, head: StoredHead) -> None:
         """A response that cannot be stored takes the place of what it would have replaced all the same."""
@@ -259,10 +315,8 @@ class Carrying:
         """A small body gets a file of its own, to grow in."""
         at = 0
         for start, end in record.intervals:
-            run = Run(body.file, self._piece_max)
             assert record.body is not None
-            pieces = body.write(run, start, [record.body[at : at + end - start]])
-            body.log([*pieces, *filter(None, [run.end()])])
+            self._write(body, start, [record.body[at : at + end - start]])
             at += end - start
 
     def _finish(self, shard: Shard, order: Finish) -> None:
@@ -296,12 +350,8 @@ class Carrying:
         if record.head.as_of.number < head.as_of.number:
             # A body of several intervals is as of the lowest of them, whoever finishes last.
             head = replace(head, as_of=record.head.as_of)
-        size = body.base + body.extra
-        shard.totals.file_bytes += size - record.where.size
-        record = replace(record, head=head, terms=terms, trailers=order.trailers or record.trailers)
-        order.made = self._insert(shard, order, _sealed(record, body))
-        shard.tally.add(Counter.DISK_STORED)
-        shard.afterwards(lambda: _settle(shard, body, size))
+        record = replace(record, trailers=order.trailers or record.trailers)
+        order.made = self._grow(shard, order, record, body, head, terms)
 
     def _finish_new(self, shard: Shard, order: Finish, body: Body) -> bool:
         """Whether the body's file is to stay."""
@@ -318,7 +368,7 @@ class Carrying:
         if not self._make_way(shard, order, order.head, order.terms):
             return False
         if whole and length <= self._small_max:
-            data = body.read(0, length)
+            data = order.writer.small = body.read(0, length)
             order.made = self._put_small(
                 shard, order, order.head, order.trailers, order.terms, ((0, length),), length, data
             )

@@ -412,6 +412,10 @@ class DiskStore:
         """Whether so much waits for the disk that nobody should add to it."""
         return self._queue.crowded()
 
+    def hurry(self) -> None:
+        """Somebody waits for what was ordered."""
+        self._queue.hurry()
+
     def _order(self, order: Order) -> None:
         if self._queue.full() and not isinstance(order, Finish):
             if isinstance(order, (Remove, Refresh)):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from edgeproxy.errors import Damaged
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
 from edgeproxy.store.bodies import Piece, Run
@@ -21,8 +22,8 @@ from edgeproxy.store.space import Promise
 
 AHEAD = 8 << 20
 """Space asked for at a time by a body of unknown length."""
-BACKLOG_LOW = 256 << 10
-"""`drained` returns when no more than this waits."""
+BACKLOG_LOW = 512 << 10
+"""`drained` returns when no more than this waits, and the disk keeps up with everybody."""
 
 
 class Clerk(Protocol):
@@ -42,6 +43,10 @@ class Clerk(Protocol):
 
     def crowded(self) -> bool:
         """Whether so much waits for the disk that nobody should add to it."""
+        ...
+
+    def hurry(self) -> None:
+        """Somebody waits for what was ordered."""
         ...
 
 
@@ -112,15 +117,23 @@ class DiskWriter:
         while not self.failed and self.backlog and (self.backlog > BACKLOG_LOW or self._clerk.crowded()):
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
+            self._clerk.hurry()
             await waiting
 
     def readable(self, offset: int) -> int:
-        """How far the bytes from `offset` on can be read back; `offset` when that one cannot."""
+        """How far the bytes from `offset` on can be read back; `offset` when that one cannot. Whole pieces count, and
+        after the end all bytes; also after a commit."""
+        if self.small is not None:
+            return max(offset, len(self.small))
         return offset if self.body is None else self.body.pieces.reach(offset)
 
     async def read(self, first: int, end: int) -> bytes:
         """As DiskStore.read, of what is readable. Raises Damaged and DiskFailed."""
-        return b"" if self.body is None else await self._clerk.read_body(self.shard, self.key, self.body, first, end)
+        if self.small is not None:
+            return self.small[first:end]
+        if self.body is None:
+            raise Damaged("nothing was written yet")
+        return await self._clerk.read_body(self.shard, self.key, self.body, first, end)
 
     async def commit(self, head: StoredHead, trailers: Headers, terms: Terms) -> Record | None:
         """Keep what was written, under this head; None when it cannot be kept."""
