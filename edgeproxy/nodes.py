@@ -147,6 +147,7 @@ class NodeRun:
             region=node.region,
             code=node.code or location_code(node.name),
             worker=number,
+            shards=self.configuration.settings.cache.disk_shards,
             owners=self._owners,
             https_port=self.https[0][number].getsockname()[1] if self.https else None,
             test_clock=self.test_clock,

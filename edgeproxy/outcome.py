@@ -64,6 +64,8 @@ class StoredHead:
     parts: tuple[tuple[int, int], ...] | None = None
     """The byte intervals [start, end) that are stored, ascending and apart; None: the whole body. An incomplete
     response has its complete length in Content-Length."""
+    sources: tuple[bytes, ...] = ()
+    """What an invalidation may name beside the key: tags, and the paths that derived content was made of."""
 
     def with_headers(self, headers: Headers) -> StoredHead:
         """The same response with other fields."""

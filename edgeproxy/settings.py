@@ -117,6 +117,31 @@ class Cache(Table):
     stale_keep: Seconds = setting(
         86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
     )
+    disk: Size = setting(
+        0, "Disk space for stored responses, per node, index included; 0 for none.", low=0, high=1024 * 1024 * GiB
+    )
+    disk_shards: int = setting(16, "Parts of the disk store; other than before, it begins anew.", low=1, high=256)
+    disk_small_max: Size = setting(
+        64 * KiB, "Largest body that shares a file with others.", low=0, high=MiB, unit="bytes"
+    )
+    disk_piece: Size = setting(
+        256 * KiB, "Larger bodies are checked in pieces of this size, a power of two.", low=64 * KiB, high=MiB
+    )
+    disk_queue: Size = setting(
+        32 * MiB, "Bytes waiting to be written, per worker; beyond that they are not stored.", low=MiB, high=16 * GiB
+    )
+    disk_orders_max: int = setting(
+        100_000, "Writes and removals waiting, per worker; a shard with removals beyond that begins anew.", low=1000
+    )
+    disk_readers: int = setting(4, "Threads that read for a worker.", low=1, high=64)
+    disk_files_max: int = setting(256, "Files kept open, per worker.", low=16, high=100_000)
+    disk_filter_max: Size = setting(
+        64 * MiB, "Memory for knowing what is not on disk, per worker.", low=64 * KiB, high=16 * GiB
+    )
+    disk_timeout: Seconds = setting(5, "A disk that takes longer is not waited for.", low=0.05, high=600, unit="s")
+    disk_check_interval: Seconds = setting(
+        5, "How often the disk is looked at: for a failed one to be tried again, and for room.", low=0.05, high=3600
+    )
 
 
 class Fills(Table):

@@ -76,7 +76,7 @@ HOMES = {
     "cryptography": {"edge/authority.py", "edge/certificates.py"},
     "pydantic": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "pydantic_core": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
-    "xxhash": {"edge/page.py"},
+    "xxhash": {"edge/page.py", "store"},
 }
 """Where each third-party library may be imported: files, or whole parts."""
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Protocol
 
-from edgeproxy.errors import BodyAborted, EdgeError
+from edgeproxy.errors import BodyAborted, DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.message import Body
 from edgeproxy.outcome import StoredHead
@@ -202,16 +202,13 @@ class Fill:
         if not self._windowed:
             self._windows.open += 1
             self._windowed = True
-        self._trim()
+        await self._drained()
         while self._held > self._windows.share:
-            tape, before = self._deposit.tape, self._held
-            if tape is not None:
-                await tape.drained()
-                if tape.failed:
-                    self._deposit.lose()
-                self._trim()
+            if self._deposit.tape is not None:
+                before = self._held
+                await self._drained()
                 if self._held == before and self._deposit.tape is not None:
-                    return  # it gathers more before it writes
+                    return  # the disk gathers more before it can be read back
             elif self._readers:
                 self._room.clear()
                 await self._room.wait()
@@ -221,6 +218,15 @@ class Fill:
                 self._trim()
             else:
                 return
+
+    async def _drained(self) -> None:
+        """Let the disk take what it can, and let that go from here."""
+        tape = self._deposit.tape
+        if tape is not None:
+            await tape.drained()
+            if tape.failed:
+                self._deposit.lose()
+        self._trim()
 
     def _stop_if_unread(self) -> None:
         """Nobody reads, nobody is about to, and it is not worth finishing: do not even wait for the next byte."""
@@ -282,7 +288,7 @@ class Fill:
             first = self.first + position
             try:
                 data = await tape.read(first, first + min(length, self.base - position))
-            except EdgeError as error:
+            except DiskFailed as error:
                 raise Lost(str(error)) from None
             if data:
                 return data

@@ -62,7 +62,9 @@ class SharedPage:
         self._words = view[:rows_at].cast("q")
         rows = view[rows_at:].cast("q")
         self.rows = [Counters(rows[ROW * worker : ROW * (worker + 1)]) for worker in range(workers)]
-        self._boot = boot[:64].ljust(64, b"\0")
+        self.boot = boot.strip().hex()
+        """Names the time since the machine started."""
+        self._boot = boot.strip()[:64].ljust(64, b"\0")
         self._file = _opened(path)
         self._memory = mmap.mmap(self._file, _HEAD_BYTES + 8 * BUCKETS)
         self.era = self._era(random_bytes)

@@ -6,7 +6,7 @@ import asyncio
 
 from edgeproxy.edge.fill import Windows
 from edgeproxy.headers import Headers
-from edgeproxy.store.deposit import Record
+from edgeproxy.store.records import Record
 from edgeproxy.store.tiers import PIECE_MAX, Tiers
 
 

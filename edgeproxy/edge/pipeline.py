@@ -153,6 +153,7 @@ class Pipeline:
             found, decision = self._searches.instead(ask, now) or (found, decision)
         match decision:
             case Serve(head, age):
+                self._store.touch(ask.key)
                 return await self._begun(self._answers.stored(ask, _entry(found, head), age, Result.HIT))
             case ServeStale(head, _) if not ask.current:
                 stale = _entry(found, head)

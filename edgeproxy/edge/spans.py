@@ -22,8 +22,8 @@ from edgeproxy.headers import Headers
 from edgeproxy.message import Body, BytesBody, ignore_interim
 from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.ranges import Part
-from edgeproxy.store.deposit import Record
 from edgeproxy.store.memory import Stored
+from edgeproxy.store.records import Record
 from edgeproxy.store.runs import cut
 from edgeproxy.store.tiers import Copy, Held, Tiers
 from edgeproxy.telemetry.counters import Counter, Counters

@@ -26,10 +26,14 @@ from edgeproxy.message import Answer, BytesBody, Peer
 from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
 from edgeproxy.settings import Cache, Connections, KiB
+from edgeproxy.store.disk import DiskStore
 from edgeproxy.store.memory import MemoryStore
 from edgeproxy.store.tiers import Tiers
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.upstream.client import Client
+
+CLOSE_SECONDS = 10.0
+"""What waits for the disk when a worker ends is given so long."""
 
 
 def _with_room_for_the_hop(settings: Connections) -> Connections:
@@ -71,8 +75,8 @@ class Worker:
         self.counters = page.rows[place.worker]
         settings = serving.settings
         self.log = AccessLog(settings.log, data_dir, self.counters)
-        self.store = self._store(settings.cache)
         self._clocks = clocks
+        self.store = self._store(settings.cache, data_dir)
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = Ledger(page)
@@ -83,7 +87,7 @@ class Worker:
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
 
-    def _store(self, settings: Cache) -> Tiers:
+    def _store(self, settings: Cache, data_dir: Path) -> Tiers:
         """Memory, and the disk behind it."""
         largest = min(settings.object_max, settings.memory_object_max)
         memory = MemoryStore(settings.memory, largest, settings.variants_max, self.counters)
@@ -92,11 +96,18 @@ class Worker:
         def owns(key: bytes) -> bool:
             return owner_of(key, self.place.shards, workers) == self.place.worker
 
-        return Tiers(memory, None, owns, settings.promote_max, self.counters)
+        disk = None
+        if settings.disk:
+            held = range(self.place.worker, self.place.shards, workers)
+            era, boot = self.page.era, self.page.boot
+            wall, monotonic = self._clocks.wall, self._clocks.monotonic
+            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic)
+        return Tiers(memory, disk, owns, settings.promote_max, self._clocks.wall)
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
         self.log.start()
+        await self.store.start()
         viewers = self._door(Peer.VIEWER)
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
@@ -120,6 +131,7 @@ class Worker:
             with contextlib.suppress(OSError):
                 await listener.close()
         await self.pipeline.close()
+        await self.store.close(CLOSE_SECONDS)
         await self._client.close()
         await self.log.close()
 

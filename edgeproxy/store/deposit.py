@@ -7,63 +7,14 @@ that brings it keeps no more than a window.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
 from edgeproxy.store.memory import Terms, Writer
+from edgeproxy.store.writer import DiskWriter
 
 
-class Record(Protocol):
-    """A stored response on disk."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def head(self) -> StoredHead: ...
-    @property
-    def length(self) -> int: ...
-    @property
-    def trailers(self) -> Headers: ...
-    @property
-    def terms(self) -> Terms: ...
-    @property
-    def intervals(self) -> tuple[tuple[int, int], ...]:
-        """[start, end) of the bytes that are there, ascending and apart."""
-        ...
-
-
-class Tape(Protocol):
-    """A body on its way to disk. Offsets are those of the complete body."""
-
-    failed: bool
-
-    def write(self, offset: int, data: bytes) -> bool:
-        """Take bytes; returns at once. False once the disk has failed."""
-        ...
-
-    async def drained(self) -> None:
-        """Return when little waits to be written."""
-        ...
-
-    def readable(self, offset: int) -> int:
-        """Up to where bytes from `offset` on can be read back; `offset` itself when none can."""
-        ...
-
-    async def read(self, first: int, end: int) -> bytes:
-        """Some bytes from `first` on, verified, of those that are readable. Raises EdgeError when they are lost."""
-        ...
-
-    async def commit(self, head: StoredHead, trailers: Headers, terms: Terms) -> Record | None:
-        """All has come."""
-        ...
-
-    def abandon(self, keep: bool) -> None:
-        """No more will come; `keep` what did, as part of an incomplete response."""
-        ...
-
-
-def _no_tape() -> Tape | None:
+def _no_tape() -> DiskWriter | None:
     """There is no disk for this."""
     return None
 
@@ -76,8 +27,8 @@ class Deposit:
     def __init__(
         self,
         writer: Writer | None,
-        tape: Tape | None = None,
-        spill: Callable[[], Tape | None] = _no_tape,
+        tape: DiskWriter | None = None,
+        spill: Callable[[], DiskWriter | None] = _no_tape,
         first: int = 0,
     ) -> None:
         """`writer`: into memory. `tape`: onto the disk. `spill` makes a tape when memory has no room after all."""

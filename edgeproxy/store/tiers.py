@@ -9,47 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-from edgeproxy.errors import EdgeError
+from edgeproxy.errors import DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
-from edgeproxy.store.deposit import Deposit, Record, Tape
+from edgeproxy.store.deposit import Deposit
+from edgeproxy.store.disk import DiskStore
+from edgeproxy.store.intervals import added
 from edgeproxy.store.memory import MemoryStore, Stored, Terms
-from edgeproxy.telemetry.counters import Counter, Counters
+from edgeproxy.store.records import Record
+from edgeproxy.store.writer import DiskWriter
 
 PIECE_MAX = 1024 * 1024
 """Bytes; what the disk gives at once."""
-
-Intervals = tuple[tuple[int, int], ...]
-
-
-class Disk(Protocol):
-    """What the disk tier does for a worker (see store/disk.py)."""
-
-    def may_hold(self, key: bytes) -> bool: ...
-    async def find(self, key: bytes, now: float) -> Sequence[Record]: ...
-    async def read(self, record: Record, first: int, end: int) -> bytes: ...
-    def put(
-        self,
-        key: bytes,
-        head: StoredHead,
-        trailers: Headers,
-        terms: Terms,
-        first: int,
-        blocks: Sequence[bytes],
-        length: int,
-    ) -> None: ...
-    def refresh(self, record: Record | tuple[bytes, Vary], head: StoredHead, terms: Terms) -> None: ...
-    def remove(self, record: Record | tuple[bytes, Vary]) -> None: ...
-    def drop(self, key: bytes) -> None: ...
-    def begin(self, key: bytes, head: StoredHead, terms: Terms, length: int | None) -> Tape | None: ...
-    def extend(self, record: Record, head: StoredHead, terms: Terms) -> Tape | None: ...
-    async def start(self) -> None: ...
-    async def close(self) -> None: ...
-
-
-Vary: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +54,10 @@ class Tiers:
     def __init__(
         self,
         memory: MemoryStore,
-        disk: Disk | None,
+        disk: DiskStore | None,
         owns: Callable[[bytes], bool],
         promote_max: int,
-        counters: Counters,
+        wall: Callable[[], float],
     ) -> None:
         """`owns` tells of which keys this worker keeps the copy on disk; bodies up to `promote_max` bytes come into
         memory when they are asked for."""
@@ -92,8 +65,8 @@ class Tiers:
         self.disk = disk
         self._owns = owns
         self._promote_max = min(promote_max, PIECE_MAX)
-        self._counters = counters
-        self._loading: dict[bytes, asyncio.Task[list[Copy | Stored]]] = {}
+        self._wall = wall
+        self._loading: dict[bytes, asyncio.Task[list[Held]]] = {}
 
     def find(self, key: bytes, now: float) -> Sequence[Stored]:
         """What memory holds under a key, the most recently stored last."""
@@ -114,45 +87,41 @@ class Tiers:
         found: list[Held] = [each for each in from_disk if isinstance(each, Copy)]
         return _united(found, in_memory)
 
-    async def _load(self, key: bytes, now: float) -> list[Copy | Stored]:
+    async def _load(self, key: bytes, now: float) -> list[Held]:
         disk = self.disk
         assert disk is not None, "may_load said so"
-        try:
-            records = await disk.find(key, now)
-        except EdgeError:  # the disk counts and logs its own troubles
-            return []
-        found: list[Copy | Stored] = []
+        records = await disk.find(key, now)
+        found: list[Held] = []
         for record in records:
-            self._counters.add(Counter.DISK_HITS)
             copy = _copy(record)
-            if copy.head.parts is None and record.length <= self._promote_max:
-                promoted = await self._promote(disk, copy)
-                if promoted is not None:
-                    found.append(promoted)
-                continue
-            found.append(copy)
+            if not record.whole or record.length > self._promote_max:
+                found.append(copy)
+            elif (promoted := await self._promote(disk, copy)) is not None:
+                found.append(promoted)
         return found
 
-    async def _promote(self, disk: Disk, copy: Copy) -> Copy | Stored | None:
+    async def _promote(self, disk: DiskStore, copy: Copy) -> Held | None:
         """Into memory, unless something under the same Vary has come there meanwhile. None: its bytes are damaged."""
-        blocks, position = [], 0
+        blocks = [] if copy.record.body is None else [copy.record.body]
+        position = sum(map(len, blocks))
         try:
             while position < copy.length:
                 blocks.append(await disk.read(copy.record, position, copy.length))
                 position += len(blocks[-1])
-        except EdgeError:
+        except DiskFailed:
             return None
-        if any(stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, copy.head.received_at)):
+        if any(stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, self._wall())):
             return None
         writer = self.memory.begin(copy.key, copy.length)
-        if writer is None or not all(map(writer.append, blocks)):
-            if writer is not None:
-                writer.abandon()
+        if writer is None:
+            return copy
+        if not all(map(writer.append, filter(None, blocks))):
+            writer.abandon()
             return copy
         return writer.stored if writer.commit(copy.head, copy.trailers, copy.terms) else copy
 
     async def read(self, record: Record, first: int, end: int) -> bytes:
-        """Some bytes of a record from `first` on, before `end`, verified. Raises EdgeError when they are lost."""
+        """Some bytes of a record from `first` on, before `end`, verified. Raises DiskFailed when they are lost."""
         assert self.disk is not None, "a record comes from there"
         return await self.disk.read(record, first, end)
 
@@ -175,7 +144,7 @@ class Tiers:
         """A place for `size` bytes from `first` on of a body of `length` bytes (None: unknown); None when there is
         none. `onto`: the stored response that they are further bytes of."""
 
-        def tape() -> Tape | None:
+        def tape() -> DiskWriter | None:
             if self.disk is None or not self._owns(key):
                 return None
             if isinstance(onto, Copy):
@@ -233,6 +202,21 @@ class Tiers:
         if self.disk is not None and self._owns(key):
             self.disk.put(key, head, trailers, terms, first, blocks, length)
 
+    async def start(self) -> None:
+        """Open what is on disk; a disk that has failed is tried again later."""
+        if self.disk is not None:
+            await self.disk.start()
+
+    async def close(self, deadline: float) -> None:
+        """Write what waits, at most `deadline` seconds."""
+        if self.disk is not None:
+            await self.disk.close(deadline)
+
+    def touch(self, key: bytes) -> None:
+        """What is under a key was read from memory: on disk it is not to leave as unused."""
+        if self.disk is not None and self._owns(key):
+            self.disk.touch(key)
+
     def refresh(self, held: Held, head: StoredHead, terms: Terms) -> Held:
         """The same bytes under a newer head. Returns the new entry."""
         stored = held.stored if isinstance(held, Copy) else held
@@ -266,8 +250,7 @@ class Tiers:
 
 
 def _copy(record: Record) -> Copy:
-    whole = not record.length or record.intervals == ((0, record.length),)
-    head = replace(record.head, parts=None if whole else record.intervals)
+    head = replace(record.head, parts=None if record.whole else record.intervals)
     return Copy(record.key, head, record.length, record.trailers, record.terms, record)
 
 
@@ -297,19 +280,11 @@ def _joined(copy: Copy, stored: Stored) -> Copy:
     newer, older = sorted((copy.head, stored.head), key=lambda head: head.received_at, reverse=True)
     parts = None
     if copy.head.parts is not None and stored.head.parts is not None:
-        parts = _union(copy.head.parts, stored.head.parts)
+        parts = copy.head.parts
+        for start, end in stored.head.parts:
+            parts = added(parts, start, end)
     if parts == ((0, copy.length),):
         parts = None
     as_of = min(newer.as_of, older.as_of, key=lambda each: each.number)
     terms = stored.terms if newer is stored.head else copy.terms
     return replace(copy, head=replace(newer, parts=parts, as_of=as_of), terms=terms, stored=stored)
-
-
-def _union(one: Intervals, other: Intervals) -> Intervals:
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted((*one, *other)):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return tuple(joined)
