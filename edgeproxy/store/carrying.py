@@ -138,6 +138,7 @@ class Carrying:
         return False
 
     def _merge_small(self, shard: Shard, order: Put, row: Light, record: Record, head: StoredHead) -> None:
+        shard.segments.flush()  # it may have come in this very transaction
         old = shard.segments.read(record.id, record.where.size)
         if xxh3_64_intdigest(old) != record.where.check:
             raise Damaged("a stored body is not as it was written")
@@ -359,7 +360,7 @@ class Carrying:
         if length is None:
             length = intervals[-1][1] if intervals else 0
         whole = intervals == ((0, length),) or length == 0
-        kept = order.keep and (whole or order.writer.length is not None) and (bool(intervals) or length == 0)
+        kept = order.keep and (bool(intervals) or length == 0)
         if not kept or (intervals and intervals[-1][1] > length):
             return False
         replaced = order.writer.replaces

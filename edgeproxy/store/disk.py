@@ -90,10 +90,12 @@ class DiskStore:
         self._held = list(held)
         self._tally = Tally()
         self._files = OpenFiles(layer or Layer(), settings.disk_files_max)
-        self._queue = Queue(settings.disk_queue, settings.disk_orders_max)
         self._pending = Pending()
         self._filters = Filters(held, settings.disk_filter_max // max(len(held), 1))
         share = settings.disk // settings.disk_shards
+        # What waits was promised its space: it must not be most of a small disk.
+        queue_max = min(settings.disk_queue, max(share * len(held) // 8, MiB))
+        self._queue = Queue(queue_max, settings.disk_orders_max)
         segment_max = min(max(share // 16, 128 * KiB, 2 * settings.disk_small_max), 64 * MiB)
         log_max = min(max(share // 64, 64 * KiB), 4 * MiB)
         self._shape = Shape(era, boot, segment_max, log_max, PIECES_MAX // max(len(held), 1))

@@ -70,6 +70,8 @@ class DiskWriter:
         self.replaces: Bytes | None = None
         """Where the bytes are that it extends, once that was looked up."""
         self.left = False
+        self.small: bytes | None = None
+        """All bytes of a body that turned out small: it has no file of its own any more."""
         self.promise = promise
         self.extends = extends
         self._head = head
@@ -143,7 +145,7 @@ class DiskWriter:
     def abandon(self, keep: bool) -> None:
         """Nothing more will come. `keep`: what came stays, under the head that was given at the beginning, if the
         length of the complete body is known. Idempotent; nothing after a commit."""
-        self._finish(self._head, Headers(), self._terms, keep=keep)
+        self._finish(self._head, Headers(), self._terms, keep=keep and self.length is not None)
 
     def _finish(self, head: StoredHead, trailers: Headers, terms: Terms, *, keep: bool) -> Finish | None:
         if self._ended:
