@@ -46,7 +46,7 @@ class Settling(Protocol):
         ...
 
     async def begun(self, received: int) -> None:
-        """The first `received` bytes, at least one; nobody wants more now."""
+        """The first `received` bytes, at least one; nobody wants more now, or this worker ends."""
         ...
 
 
@@ -151,7 +151,7 @@ class Fill:
         except asyncio.CancelledError:
             self._fail(BodyAborted("The fetch was stopped."))
             self._pumping = None
-            if self._stopped and self.received and self._deposit.open:
+            if self.received and self._deposit.open:
                 await settling.begun(self.received)
             raise
         else:

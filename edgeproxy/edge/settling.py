@@ -51,8 +51,11 @@ class Settler:
             await self.store.commit(self.deposit, self.key, self.head, trailers, self.terms(self.head))
 
     async def begun(self, received: int) -> None:
-        """No more than so many bytes have come: they are kept if others may be added to them."""
+        """No more than so many bytes have come: they are kept if others may be added to them, or are all."""
         first = self.deposit.first
+        if self.part is None and received == partial.complete_length(self.head):
+            await self.whole(Headers())
+            return
         head = partial.begun(self.head, first, first + received)
         if head is None or self.flight.spoiled:
             self.deposit.abandon()
