@@ -118,7 +118,10 @@ class Cache(Table):
         86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
     )
     disk: Size = setting(
-        0, "Disk space for stored responses, per node, index included; 0 for none.", low=0, high=1024 * 1024 * GiB
+        10 * GiB,
+        "Disk space for stored responses, per node, index included; 0 for none.",
+        low=0,
+        high=1024 * 1024 * GiB,
     )
     disk_shards: int = setting(16, "Parts of the disk store; other than before, it begins anew.", low=1, high=256)
     disk_small_max: Size = setting(

@@ -73,7 +73,7 @@ async def settled(made: Node) -> None:
     await until(lambda: not made.count(Counter.FILLS_OPEN))
     for worker in made.workers:
         assert worker.store.disk is not None
-        assert await worker.store.disk.entries(None, 1) is not None
+        assert await worker.store.disk.settled()
 
 
 def sent(origin: ScriptedOrigin) -> list[str | None]:

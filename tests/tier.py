@@ -157,10 +157,12 @@ async def node(
     """A node in front of an origin (URL) and, as a POP, of a regional.
 
     `wall` is the real time that its test clock is ahead of. `apart`: each worker has a port of its own, so that a test
-    chooses who is asked; otherwise the kernel does. `page` and `directory`: what another node has left behind.
+    chooses who is asked; otherwise the kernel does. There is no disk unless the settings say so. `page` and
+    `directory`: what another node has left behind.
     """
     given = dict(settings or {})
     given.setdefault("log", {"path": "DATA_DIR/access.log", "flush_interval": 0.01})
+    given["cache"] = {"disk": 0, **given.get("cache", {})}
     parsed = Settings.model_validate(given)
     served = list(distributions)
     if not served:

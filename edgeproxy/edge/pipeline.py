@@ -93,12 +93,12 @@ class Pipeline:
         self._clocks = clocks
         self._admission = Admission(place, page, ledger, counters, clocks)
         fills = serving.settings.fills
-        self._flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
+        self.flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
         self._searches = Searches(store.memory, page, ledger)
         windows = Windows(fills.windows, fills.window)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
-        self._supply = Supply(place, store, self._flights, self._fetcher, page, ledger, clocks)
-        spans = Spans(store, self._supply, self._flights, self._fetcher, windows, counters)
+        self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, clocks)
+        spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)
         self._answers = Answers(store, spans, page, ledger, clocks)
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
 
@@ -126,7 +126,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Stop what runs in the background."""
-        await self._flights.close()
+        await self.flights.close()
 
     # -- the decision -----------------------------------------------------------------------------------------------
 
@@ -279,17 +279,17 @@ class Pipeline:
         ask.follows = flight is not None
         if flight is not None:
             self._counters.add(Counter.WAITS)
-            landing = await self._flights.wait(flight, ask.incoming.interim)
+            landing = await self.flights.wait(flight, ask.incoming.interim)
             ask.trace.collapsed = landing is not None
             return landing
-        if not self._flights.may_start():
+        if not self.flights.may_start():
             return None
-        return await self._flights.lead(self._start(errand), ask.incoming.interim)
+        return await self.flights.lead(self._start(errand), ask.incoming.interim)
 
     def _start(self, errand: Errand) -> Flight[Reply]:
         fetch = partial(self._fetcher.fetch, errand)
         mark = self._fetcher.mark(errand.ask)
-        return self._flights.start(errand.key, mark, fetch, errand.region, errand.store_key)
+        return self.flights.start(errand.key, mark, fetch, errand.region, errand.store_key)
 
     def _hides_failures(self, ask: Ask, fallback: Held) -> bool:
         """Whether the stale copy may also stand in for an answer that is a failure (RFC 5861 section 4)."""
@@ -301,7 +301,7 @@ class Pipeline:
         ask, trace = errand.ask, errand.ask.trace
         head = _head_of(landing)
         if head is not None and not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
-            self._flights.do_not_share(errand.key, Reason.STALE)
+            self.flights.do_not_share(errand.key, Reason.STALE)
         if head is not None and trace.collapsed and not self._supply.shared(ask, head):
             trace.collapsed = False
             return None
@@ -337,7 +337,7 @@ class Pipeline:
     def _refresh_later(self, ask: Ask, found: Sequence[Held], stale: Held) -> None:
         """Revalidate in the background, unless somebody does already (RFC 5861 section 3)."""
         errand = Errand(ask, found, stale, self._hides_failures(ask, stale), background=True)
-        if self._flights.in_progress(errand.key) or not self._flights.may_start():
+        if self.flights.in_progress(errand.key) or not self.flights.may_start():
             return
         self._counters.add(Counter.REFRESHES)
         self._start(errand)
@@ -366,15 +366,15 @@ class Pipeline:
         if workers > 1 and owner_of(ask.key, self._place.shards, workers) != self._place.worker:
             return False
         refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at)
-        return refusal is None and self._flights.may_start()
+        return refusal is None and self.flights.may_start()
 
     async def _kept(self, ask: Ask, reply: Reply) -> Answer:
         """Store what a POST brought, as of the state that it made."""
         ask.generation = self._page.generation(resource(ask.request, ask.distribution))
         errand = Errand(ask, (), None, hides_failures=False)
         start = partial(self._fetcher.keep, errand, reply)
-        flight = self._flights.start(errand.key, self._fetcher.mark(ask), start)
-        landing = await self._flights.lead(flight, ask.incoming.interim)
+        flight = self.flights.start(errand.key, self._fetcher.mark(ask), start)
+        landing = await self.flights.lead(flight, ask.incoming.interim)
         if isinstance(landing, Filled):
             return self._answers.filled(ask, landing.fill, landing.came)
         return self._answers.relayed(ask, reply)

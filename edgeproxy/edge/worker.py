@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgeproxy.cloudfront import pages
 from edgeproxy.edge.admission import within
+from edgeproxy.edge.contents import Contents
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
@@ -83,6 +84,9 @@ class Worker:
         nexthop = NextHop(place, self._client, ledger, self.counters, clocks)
         recorder = Recorder(place, self.log, self.counters, clocks)
         self.pipeline = Pipeline(place, serving, self.store, nexthop, page, ledger, recorder, self.counters, clocks)
+        self.contents = Contents(
+            place, self.store, self.pipeline.flights, self._client, lambda: self.pipeline.serving, clocks
+        )
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
@@ -140,7 +144,7 @@ class Worker:
         settings = self.pipeline.serving.settings.connections
         for_tiers = peer is Peer.WORKER or self.place.mode is Mode.REGIONAL
         return Door(
-            handle=self.pipeline.handle,
+            handle=self.contents.door(self.pipeline.handle) if peer is Peer.WORKER else self.pipeline.handle,
             settings=_with_room_for_the_hop(settings) if for_tiers else settings,
             counters=self.counters,
             wall=self._clocks.wall,

@@ -276,6 +276,20 @@ class DiskStore:
         if shard is not None:
             shard.uses.add(hash)
 
+    async def settled(self) -> bool:
+        """Wait until what was ordered so far is carried out; False when the disk takes too long for that, or is off."""
+        try:
+            async with asyncio.timeout(self._settings.disk_timeout):
+                for key in self._pending.under_way():
+                    if self._writing.off:
+                        return False
+                    if key in self._pending:
+                        self._queue.hurry()
+                        await self._pending.wait(key)
+        except TimeoutError:
+            return False
+        return True
+
     async def entries(self, pattern: str | None, limit: int, after: str | None = None) -> browsing.Page:
         """Stored responses whose keys fit a glob, a page at a time. Raises ValueError for an `after` that is none."""
         shards = dict(self._writing.shards)

@@ -9,7 +9,7 @@ side by side under one key and leave one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -123,6 +123,18 @@ class MemoryStore:
                     self._remove(stored)
             found = [stored for stored in found if stored.terms.keep_until > now]
         return found
+
+    def look(self, key: bytes) -> list[Stored]:
+        """As `find`, for whoever only looks: no use of it, and what is past its time is there until it is found."""
+        return list(filter(None, (self._entries.peek((key, variant)) for variant in self._variants.get(key, ()))))
+
+    def known(self) -> Iterable[bytes]:
+        """The keys under which something is kept."""
+        return list(self._variants)
+
+    def hits(self, key: bytes) -> int:
+        """How often what is under a key was looked up."""
+        return max((self._entries.hits((key, variant)) for variant in self._variants.get(key, ())), default=0)
 
     def begin(self, key: bytes, expected: int | None) -> Writer | None:
         """A writer for `expected` bytes (None: unknown); None when there is no room for them."""

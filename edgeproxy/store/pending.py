@@ -34,6 +34,10 @@ class Pending:
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
 
+    def under_way(self) -> list[bytes]:
+        """All of them."""
+        return list(self._keys)
+
     def dropped(self, key: bytes) -> bool:
         """The last of them removes everything under the key."""
         found = self._keys.get(key)

@@ -63,7 +63,7 @@ class Tiers:
         memory when they are asked for."""
         self.memory = memory
         self.disk = disk
-        self._owns = owns
+        self.owns = owns
         self._promote_max = min(promote_max, PIECE_MAX)
         self._wall = wall
         self._loading: dict[bytes, asyncio.Task[list[Held]]] = {}
@@ -74,7 +74,7 @@ class Tiers:
 
     def may_load(self, key: bytes) -> bool:
         """Whether `load` may find more than `find` does."""
-        return self.disk is not None and self._owns(key) and self.disk.may_hold(key)
+        return self.disk is not None and self.owns(key) and self.disk.may_hold(key)
 
     async def load(self, key: bytes, now: float) -> Sequence[Held]:
         """Everything kept under a key, in memory and on disk. Those who ask at the same time are answered together."""
@@ -93,7 +93,7 @@ class Tiers:
         records = await disk.find(key, now)
         found: list[Held] = []
         for record in records:
-            copy = _copy(record)
+            copy = copy_of(record)
             if not record.whole or record.length > self._promote_max:
                 found.append(copy)
             elif (promoted := await self._promote(disk, copy)) is not None:
@@ -145,7 +145,7 @@ class Tiers:
         none. `onto`: the stored response that they are further bytes of."""
 
         def tape() -> DiskWriter | None:
-            if self.disk is None or not self._owns(key):
+            if self.disk is None or not self.owns(key):
                 return None
             if isinstance(onto, Copy):
                 return self.disk.extend(onto.record, head, terms)
@@ -199,7 +199,7 @@ class Tiers:
         length: int,
     ) -> None:
         """Have the disk keep what is in memory now; nobody waits for it."""
-        if self.disk is not None and self._owns(key):
+        if self.disk is not None and self.owns(key):
             self.disk.put(key, head, trailers, terms, first, blocks, length)
 
     async def start(self) -> None:
@@ -214,13 +214,13 @@ class Tiers:
 
     def touch(self, key: bytes) -> None:
         """What is under a key was read from memory: on disk it is not to leave as unused."""
-        if self.disk is not None and self._owns(key):
+        if self.disk is not None and self.owns(key):
             self.disk.touch(key)
 
     def refresh(self, held: Held, head: StoredHead, terms: Terms) -> Held:
         """The same bytes under a newer head. Returns the new entry."""
         stored = held.stored if isinstance(held, Copy) else held
-        if self.disk is not None and self._owns(held.key):
+        if self.disk is not None and self.owns(held.key):
             self.disk.refresh(held.record if isinstance(held, Copy) else (held.key, held.head.vary), head, terms)
         fresh = None
         if stored is not None:
@@ -235,12 +235,12 @@ class Tiers:
         stored = held.stored if isinstance(held, Copy) else held
         if stored is not None:
             self.memory.remove(stored)
-        if self.disk is not None and self._owns(held.key):
+        if self.disk is not None and self.owns(held.key):
             self.disk.remove(held.record if isinstance(held, Copy) else (held.key, held.head.vary))
 
     def drop(self, key: bytes) -> int:
         """Forget everything under a key; how many variants of it memory held."""
-        if self.disk is not None and self._owns(key):
+        if self.disk is not None and self.owns(key):
             self.disk.drop(key)
         return self.memory.drop(key)
 
@@ -249,7 +249,8 @@ class Tiers:
         return self.memory.lend(held)
 
 
-def _copy(record: Record) -> Copy:
+def copy_of(record: Record) -> Copy:
+    """A response that only the disk has."""
     head = replace(record.head, parts=None if record.whole else record.intervals)
     return Copy(record.key, head, record.length, record.trailers, record.terms, record)
 
