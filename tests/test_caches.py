@@ -8,20 +8,22 @@ from pathlib import Path
 from tests.commands import admin_in, command, fetch, run, url_in
 from tests.scripted import ScriptedOrigin
 
+HOST = {"Host": "a.test"}
+"""Part of the key, which must not change with the port."""
 FRESH = {"Cache-Control": "max-age=600", "ETag": '"1"'}
 
 
 async def test_list_show_and_drop_tell_the_truth_and_a_restart_keeps_the_rest(tmp_path: Path) -> None:
     async with ScriptedOrigin() as origin:
         origin.always(200, FRESH, b"hello")
-        serve = ("serve", "--listen", "127.0.0.1:0", "--origin", origin.url, "--data-dir", str(tmp_path))
-        serve = (*serve, "--workers", "2", "--node", "one")
+        here = ("--listen", "127.0.0.1:0", "--origin", origin.url, "--data-dir", str(tmp_path))
+        serve = ("serve", *here, "--workers", "2", "--node", "one")
         async with command(*serve) as running:
             line = await running.says("listens on")
             url, admin = url_in(line), admin_in(line)
             for target in ("/a", "/b", "/c"):
                 for _ in range(4):
-                    assert (await fetch(url + target))[1] == b"hello"
+                    assert (await fetch(url + target, headers=HOST))[1] == b"hello"
 
             code, text = await run("cache", "list", "--admin", admin)
             assert code == 0
@@ -48,9 +50,9 @@ async def test_list_show_and_drop_tell_the_truth_and_a_restart_keeps_the_rest(tm
             url = url_in(await running.says("listens on"))
             asked = origin.requests
             for target in ("/b", "/c"):
-                assert (await fetch(url + target))[1] == b"hello"
+                assert (await fetch(url + target, headers=HOST))[1] == b"hello"
             assert origin.requests == asked
-            await fetch(url + "/a")
+            await fetch(url + "/a", headers=HOST)
             assert origin.requests == asked + 1
 
 
