@@ -170,6 +170,7 @@ THROUGH_NODES = {
         "worker",
         "invalidation",
         "searches",
+        "pieces",
         "settling",
         "spans",
         "supply",

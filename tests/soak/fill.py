@@ -10,9 +10,10 @@ import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from tests.soak.load import MB, UNIT, Nodes, Origin, one_node, rss, take, two_tiers
+from tests.soak.load import MB, UNIT, Nodes, Origin, Taken, eventually, one_node, rss, take, two_tiers
 
 SMALL_CACHE = '[cache]\nmemory = "64 MiB"\ndisk = "{disk} MiB"\n[log]\npath = "off"\n'
 
@@ -20,6 +21,12 @@ SMALL_CACHE = '[cache]\nmemory = "64 MiB"\ndisk = "{disk} MiB"\n[log]\npath = "o
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def right(taken: Sequence[Taken]) -> None:
+    """All of them got all of it, and nothing else."""
+    bad = [each for each in taken if not each.whole or each.wrong]
+    assert not bad, f"{len(bad)} of {len(taken)}: {bad[:3]}"
 
 
 class Watch:
@@ -35,7 +42,7 @@ class Watch:
         return self.most - self.idle
 
     @contextlib.asynccontextmanager
-    async def over(self):  # type: ignore[no-untyped-def]  # a context manager of nothing
+    async def over(self) -> AsyncIterator[None]:
         """Look every 50 ms while the block runs."""
         task = asyncio.create_task(self._look())
         try:
@@ -56,7 +63,10 @@ async def memory(viewers: int, megabytes: int, *, limit: int) -> tuple[int, int]
     grown = []
     for what in ("many", "one"):
         with tempfile.TemporaryDirectory() as directory:
-            async with Origin() as origin, one_node(Path(directory), origin.port, SMALL_CACHE.format(disk=disk)) as nodes:
+            async with (
+                Origin() as origin,
+                one_node(Path(directory), origin.port, SMALL_CACHE.format(disk=disk)) as nodes,
+            ):
                 await take(nodes.ports["pop"], "/warm/1000")
                 watch, began = Watch(nodes), time.perf_counter()
                 async with watch.over():
@@ -69,11 +79,13 @@ async def memory(viewers: int, megabytes: int, *, limit: int) -> tuple[int, int]
                         )
                     )
                 seconds = time.perf_counter() - began
-                assert all(each.whole and not each.wrong for each in taken), [each for each in taken if not each.whole][:3]
+                assert all(each.whole and not each.wrong for each in taken), [each for each in taken if not each.whole][
+                    :3
+                ]
                 assert sum(origin.requests.values()) == len(set(paths)) + 1
                 say(
-                    f"{viewers} viewers of {len(set(paths))} objects of {megabytes} MB: RSS {watch.grown / MB:.0f} MB over "
-                    f"idle ({watch.idle / MB:.0f} MB), {viewers * size / seconds / MB:.0f} MB/s"
+                    f"{viewers} viewers of {len(set(paths))} objects of {megabytes} MB: RSS {watch.grown / MB:.0f} MB "
+                    f"over idle ({watch.idle / MB:.0f} MB), {viewers * size / seconds / MB:.0f} MB/s"
                 )
                 assert watch.grown < limit, f"{watch.grown / MB:.0f} MB"
                 grown.append(watch.grown)
@@ -96,8 +108,8 @@ async def through_tiers(megabytes: int, *, limit: int) -> None:
                 seconds = time.perf_counter() - began
                 grown = [watch.grown for watch in watches]
                 say(
-                    f"{megabytes} MB through two tiers, {turn} ({got.cache}): {size / seconds / MB:.0f} MB/s, RSS over idle: POP "
-                    f"{grown[0] / MB:.0f} MB, regional {grown[1] / MB:.0f} MB"
+                    f"{megabytes} MB through two tiers, {turn} ({got.cache}): {size / seconds / MB:.0f} MB/s, RSS over "
+                    f"idle: POP {grown[0] / MB:.0f} MB, regional {grown[1] / MB:.0f} MB"
                 )
                 assert max(grown) < limit
             assert sum(origin.requests.values()) == 1
@@ -114,8 +126,8 @@ async def ranges(gigabytes: int) -> None:
             first = origin.sent[path]
             near = await take(nodes.ports["pop"], path, asked=(size // 2, size // 2 + 99))
             assert (near.status, near.length, near.wrong) == (206, 100, False)
-            while (second := origin.sent[path] - first) < 2 * UNIT:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: origin.sent[path] - first >= 2 * UNIT)
+            second = origin.sent[path] - first
             say(f"100 bytes of a cold object of {gigabytes} GB cost {first} bytes; 100 others {second} bytes")
             assert first <= 100 + 2 * UNIT
             assert second <= 100 + 3 * UNIT
@@ -133,16 +145,18 @@ async def herd(viewers: int, kilobytes: int) -> None:
             origin.release = asyncio.Event()
             slow = asyncio.create_task(take(nodes.ports["pop"], path, pause=3600))
             tasks = [asyncio.create_task(take(nodes.ports["pop"], path)) for _ in range(viewers)]
-            while origin.requests[path] == 0:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: origin.requests[path] > 0)
             began = time.perf_counter()
             origin.release.set()
             taken = await asyncio.gather(*tasks)
             seconds = time.perf_counter() - began
             slow.cancel()
-            assert all(each.whole and not each.wrong for each in taken), [each for each in taken if not each.whole][:3]
+            right(taken)
             assert origin.requests[path] == 1, origin.requests
-            say(f"{viewers} viewers of one cold key of {kilobytes} KB over 2 workers: 1 origin request, {seconds:.1f} s, the slowest waits still")
+            say(
+                f"{viewers} viewers of one cold key of {kilobytes} KB, 2 workers: 1 origin request, {seconds:.1f} s; "
+                "the slowest is still waiting"
+            )
 
 
 def run(viewers: int, megabytes: int, big: int, herd_size: int) -> int:

@@ -7,7 +7,7 @@ import json
 import random
 import socket
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -124,7 +124,7 @@ async def take(
 ) -> Taken:  # fmt: skip
     """GET a path, or the bytes `asked` of it (both ends included); leave after `most`. Waits `pause` s a step."""
     got = Taken()
-    _, name, size = path.split("/")
+    name = path.split("/")[1]
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=STEP)
     except OSError:
@@ -210,7 +210,9 @@ async def two_tiers(directory: Path, origin: int, text: str) -> AsyncIterator[No
         async with command("serve", *data, "--node", "pop") as below:
             line = await below.says("listens on")
             yield Nodes(
-                {"regional": above, "pop": below}, {"pop": port_of(url_in(line)), "regional": port}, {"pop": admin_in(line)}
+                {"regional": above, "pop": below},
+                {"pop": port_of(url_in(line)), "regional": port},
+                {"pop": admin_in(line)},
             )
 
 
@@ -221,9 +223,8 @@ def _free_port() -> int:
         return port
 
 
-def counted(seed: int) -> Iterator[random.Random]:
-    """Chances, one a round, all from one seed."""
-    number = 0
-    while True:
-        yield random.Random(f"{seed}-{number}")
-        number += 1
+async def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something that another process does. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
