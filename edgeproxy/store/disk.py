@@ -217,7 +217,7 @@ class DiskStore:
         return found.records
 
     async def _look_up(self, number: int, hash: int, key: bytes, now: float) -> Found:
-        if key in self._pending:
+        while key in self._pending:
             if self._writing.off or self._pending.dropped(key):
                 return Found()
             self._queue.hurry()
@@ -347,7 +347,9 @@ class DiskStore:
                 self._order(Remove(key, hash, number, variant_of(head.vary)))
             return
         self._filters.add(number, hash)
-        self._order(Put(key, hash, number, head, trailers, terms, first, tuple(blocks), length, space, fresh=not known))
+        self._order(
+            Put(key, hash, number, head, trailers, terms, first, tuple(blocks), length, space, space, fresh=not known)
+        )
 
     def _refusal(self, weight: int) -> Counter | None:
         if self._writing.off or self._loop is None:

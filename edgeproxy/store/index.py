@@ -18,7 +18,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from threading import Lock
+from typing import Any
 
 VERSION = 1
 SEGMENT_SHIFT = 32
@@ -33,7 +35,10 @@ CREATE TABLE segments (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, live I
 CREATE TABLE doomed (file INTEGER PRIMARY KEY);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_SCHEMA}
+_FAULTS_OF_THE_DISK = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM,
+}  # fmt: skip
 
 Row = tuple[int, bytes, bytes]
 """id, key, record"""
@@ -47,10 +52,10 @@ def connect(path: str) -> sqlite3.Connection:
 
 def is_beyond_use(error: sqlite3.Error) -> bool:
     """Whether it is the file that is broken: it can only be begun anew. Otherwise the disk is at fault."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return False  # closed meanwhile
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return True  # what the interpreter itself finds wrong with a row
-    return code & 0xFF in _CORRUPT or not isinstance(error, sqlite3.OperationalError)
+    return code is None or code & 0xFF not in _FAULTS_OF_THE_DISK
 
 
 def signed(hash: int) -> int:
@@ -85,10 +90,10 @@ class Index:
 
     def _prepared(self, connect: Connect) -> sqlite3.Connection:
         writer = self._writer
+        writer.execute("PRAGMA synchronous=OFF")  # an index that a power loss catches while it is made is made again
         (mode,) = writer.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise sqlite3.DatabaseError(f"journal mode is {mode}")
-        writer.execute("PRAGMA synchronous=NORMAL")
         writer.execute("PRAGMA wal_autocheckpoint=0")
         writer.execute("PRAGMA cell_size_check=ON")
         (version,) = writer.execute("PRAGMA user_version").fetchone()
@@ -96,6 +101,7 @@ class Index:
             writer.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT")
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"version {version}")
+        writer.execute("PRAGMA synchronous=NORMAL")
         reader = connect(self._path)
         reader.execute("PRAGMA query_only=ON")
         return reader
@@ -109,31 +115,28 @@ class Index:
 
     # Reading, from any thread
 
-    def _read(self, statement: str, *values: object) -> list[tuple[int, ...]]:
+    def _read(self, statement: str, *values: object) -> list[Any]:  # Any: a damaged row
         with self._lock:
-            return self._reader.execute(statement, values).fetchall()
+            return _fetched(self._reader, statement, *values)
 
     def find(self, hash: int, key: bytes) -> list[Row]:
         """What is recorded under a key, the oldest first."""
-        with self._lock:
-            return self._reader.execute(
-                "SELECT id, key, record FROM records WHERE hash=? AND key=? ORDER BY id", (signed(hash), key)
-            ).fetchall()
+        return _rows(
+            self._read("SELECT id, key, record FROM records WHERE hash=? AND key=? ORDER BY id", signed(hash), key)
+        )
 
     def page(self, after: int, limit: int, pattern: str | None = None) -> list[Row]:
         """At most `limit` records with higher ids than `after`, ascending; those whose key fits a glob."""
-        fits = "" if pattern is None else "AND CAST(key AS TEXT) GLOB ?"
-        values = (after, limit) if pattern is None else (after, pattern, limit)
-        with self._lock:
-            return self._reader.execute(
-                f"SELECT id, key, record FROM records WHERE id>? {fits} ORDER BY id LIMIT ?", values
-            ).fetchall()
+        if pattern is None:
+            return _rows(self._read("SELECT id, key, record FROM records WHERE id>? ORDER BY id LIMIT ?", after, limit))
+        statement = "SELECT id, key, record FROM records WHERE id>? AND CAST(key AS TEXT) GLOB ? ORDER BY id LIMIT ?"
+        return _rows(self._read(statement, after, pattern, limit))
 
     def hashes(self, after: int | None, limit: int) -> list[int]:
         """Hashes in ascending order as SQLite keeps them, those above `after`; from the smallest one for None."""
         least, above = (-(1 << 63), ">=") if after is None else (after, ">")
         rows = self._read(f"SELECT DISTINCT hash FROM records WHERE hash{above}? ORDER BY hash LIMIT ?", least, limit)
-        return [row[0] for row in rows]
+        return _numbers(rows)
 
     # Writing, from one thread
 
@@ -151,16 +154,13 @@ class Index:
 
     def rows(self, hash: int, key: bytes) -> list[tuple[int, bytes]]:
         """As `find`, of what this transaction has made of it: (id, record)."""
-        return self._writer.execute(
-            "SELECT id, record FROM records WHERE hash=? AND key=? ORDER BY id", (signed(hash), key)
-        ).fetchall()
+        statement = "SELECT id, key, record FROM records WHERE hash=? AND key=? ORDER BY id"
+        return [(id, record) for id, _, record in _rows(_fetched(self._writer, statement, signed(hash), key))]
 
     def row(self, id: int) -> tuple[bytes, bytes] | None:
         """(key, record)."""
-        found: tuple[bytes, bytes] | None = self._writer.execute(
-            "SELECT key, record FROM records WHERE id=?", (id,)
-        ).fetchone()
-        return found
+        found = _rows(_fetched(self._writer, "SELECT id, key, record FROM records WHERE id=?", id))
+        return found[0][1:] if found else None
 
     def put(self, id: int, hash: int, key: bytes, record: bytes) -> None:
         """A new row, or in place of the one with this id."""
@@ -180,27 +180,42 @@ class Index:
 
     def oldest(self) -> int | None:
         """The lowest id."""
-        found: int | None = self._writer.execute("SELECT min(id) FROM records").fetchone()[0]
-        return found
+        return self._extreme("min")
 
     def newest(self) -> int | None:
         """The highest id."""
-        found: int | None = self._writer.execute("SELECT max(id) FROM records").fetchone()[0]
-        return found
+        return self._extreme("max")
+
+    def _extreme(self, which: str) -> int | None:
+        ((found,),) = _fetched(self._writer, f"SELECT {which}(id) FROM records")
+        return None if found is None else int(found)
 
     def range(self, first: int, end: int, limit: int) -> list[tuple[int, int, bytes, bytes]]:
         """Rows with ids in [first, end), at most so many: (id, hash, key, record)."""
-        return self._writer.execute(
-            "SELECT id, hash, key, record FROM records WHERE id>=? AND id<? ORDER BY id LIMIT ?", (first, end, limit)
-        ).fetchall()
+        rows = _fetched(
+            self._writer,
+            "SELECT id, key, record, hash FROM records WHERE id>=? AND id<? ORDER BY id LIMIT ?",
+            first,
+            end,
+            limit,
+        )
+        hashes = [row[3] if isinstance(row[3], int) else 0 for row in rows]
+        return [
+            (id, hash, key, record)
+            for (id, key, record), hash in zip(_rows([row[:3] for row in rows]), hashes, strict=True)
+        ]
 
     def large_files(self) -> set[int]:
         """The numbers of all large bodies, as `file_of` has them."""
-        return {file_of(row[0]) for row in self._writer.execute("SELECT id FROM records WHERE id & 7 = 1")}
+        return {file_of(id) for id in _numbers(_fetched(self._writer, "SELECT id FROM records WHERE id & 7 = 1"))}
 
     def segments(self) -> dict[int, list[int]]:
         """Bytes and bytes in use of each segment, by number."""
-        return {number: [size, live] for number, size, live in self._writer.execute("SELECT * FROM segments")}
+        numbers = _numbers(_fetched(self._writer, "SELECT number, size, live FROM segments"))
+        found = {numbers[at]: numbers[at + 1 : at + 3] for at in range(0, len(numbers), 3)}
+        if any(number < 0 or not 0 <= live <= size < 1 << SEGMENT_SHIFT for number, (size, live) in found.items()):
+            raise sqlite3.DatabaseError("the books of the segments are wrong")
+        return found
 
     def put_segment(self, number: int, size: int, live: int) -> None:
         """Note what is in a segment."""
@@ -212,7 +227,7 @@ class Index:
 
     def doomed(self) -> list[int]:
         """Large bodies' files that are being written or removed: after a crash they are to go."""
-        return [row[0] for row in self._writer.execute("SELECT file FROM doomed")]
+        return _numbers(_fetched(self._writer, "SELECT file FROM doomed"))
 
     def doom(self, file: int) -> None:
         """This file belongs to no record."""
@@ -224,8 +239,8 @@ class Index:
 
     def fact(self, name: str) -> object:
         """Something noted; None when it was not."""
-        found = self._writer.execute("SELECT value FROM facts WHERE name=?", (name,)).fetchone()
-        return None if found is None else found[0]
+        found = _fetched(self._writer, "SELECT value FROM facts WHERE name=?", name)
+        return found[0][0] if found else None
 
     def note(self, name: str, value: object) -> None:
         """Note something."""
@@ -233,8 +248,11 @@ class Index:
 
     def totals(self) -> Totals:
         """What was noted last."""
-        found = dict(self._writer.execute("SELECT name, value FROM facts WHERE name IN ('objects', 'bytes', 'file')"))
-        return Totals(found.get("objects", 0), found.get("bytes", 0), found.get("file", 1))
+        found = dict(_fetched(self._writer, "SELECT name, value FROM facts WHERE name IN ('objects', 'bytes', 'file')"))
+        numbers = _numbers([(found.get("objects", 0), found.get("bytes", 0), found.get("file", 1))])
+        if min(numbers) < 0:
+            raise sqlite3.DatabaseError("the totals are wrong")
+        return Totals(*numbers)
 
     def put_totals(self, totals: Totals) -> None:
         """Note them."""
@@ -263,6 +281,28 @@ class Index:
             return os.stat(self._path + suffix).st_blocks * 512
         except OSError:
             return 0
+
+
+def _fetched(connection: sqlite3.Connection, statement: str, *values: object) -> list[Any]:  # Any: a damaged row
+    try:
+        return connection.execute(statement, values).fetchall()
+    except (MemoryError, OverflowError):  # a damaged row that claims to be gigantic
+        raise sqlite3.DatabaseError("a row is damaged") from None
+
+
+def _rows(rows: list[Any]) -> list[Row]:  # Any: a damaged row
+    """Rows of the right types: what is damaged may be anything, and is then no record."""
+    return [
+        (id, key if isinstance(key, bytes) else b"", record if isinstance(record, bytes) else b"")
+        for id, key, record in rows
+    ]
+
+
+def _numbers(rows: list[Any]) -> list[int]:  # Any: a damaged row
+    numbers = list(chain.from_iterable(rows))
+    if not all(isinstance(number, int) for number in numbers):
+        raise sqlite3.DatabaseError("a number is damaged")
+    return numbers
 
 
 def segment_of(id: int) -> int:

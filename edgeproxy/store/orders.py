@@ -1,7 +1,7 @@
 """What the event loop asks the writer's thread to do. Orders are carried out in the order they were given.
 
-`reserved` bytes were promised for an order (space.py) and are given back once it was carried out; `weight` bytes of
-memory wait with it.
+`reserved` bytes of disk were promised for an order (space.py) and are given back once it was carried out; `weight` bytes
+of memory wait with it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Put(Order):
     first: int
     blocks: tuple[bytes, ...]
     length: int
+    memory: int
     reserved: int
     fresh: bool
     """Nothing is recorded under the key."""
@@ -60,7 +61,7 @@ class Put(Order):
 
     @property
     def weight(self) -> int:
-        return ORDER_WEIGHT + len(self.key) + self.reserved
+        return ORDER_WEIGHT + self.memory
 
 
 @dataclass(slots=True)

@@ -35,6 +35,8 @@ from edgeproxy.telemetry.counters import Counter
 PAGES_KEPT = 64
 """Most records that one lookup reads; more variants than that are never kept."""
 
+PROBE_SIZE = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -171,6 +173,18 @@ class Shard:
             return os.path.samestat(os.stat(os.path.join(self.folder, "lock")), os.fstat(self._lock))
         except OSError:
             return False
+
+    def probe(self) -> None:
+        """Whether bytes can be written here, to files and to the index; raises when not."""
+        layer, path = self.files.layer, os.path.join(self.folder, "probe")
+        descriptor = layer.open(path, write=True, create=True)
+        try:
+            layer.write(descriptor, [bytes(PROBE_SIZE)], 0)
+        finally:
+            layer.close(descriptor)
+            layer.remove(path)
+        with self.transaction():
+            self.index.note("probed", PROBE_SIZE)
 
     # Reading
 

@@ -269,8 +269,12 @@ class Writing:
         return True
 
     def _step(self, shard: Shard) -> bool:
-        left = leaving.make_room(shard, self._carried[shard.number])
-        shard.index.write_back()
+        try:
+            left = leaving.make_room(shard, self._carried[shard.number])
+            shard.index.write_back()
+        except (OSError, sqlite3.Error) as error:
+            self._fault(error, shard)
+            return False
         self._account(shard.number)
         return left
 
@@ -347,8 +351,7 @@ class Writing:
                 self._reopen()
             for shard in self.shards.values():
                 self._means.space.set_free(shard.files.layer.free(self._means.root))
-                with shard.transaction():
-                    shard.index.note("tried", self._means.wall())
+                shard.probe()
             self._open()
             for number in list(self._to_wipe):
                 if number in self.shards:
@@ -397,7 +400,7 @@ class Writing:
             else:
                 self._old.add(number)
                 self._account(number)
-                self._chores.append(leaving.sweep_files(self.shards[number]))
+                self._chores.append(self._work_on(self.shards[number], leaving.sweep_files(self.shards[number])))
 
     # Chores
 
@@ -415,22 +418,31 @@ class Writing:
             next(self._chores[0])
         except StopIteration:
             del self._chores[0]
-        except (OSError, sqlite3.Error):
-            del self._chores[0]
-            raise
 
     def _sweeps(self) -> Iterator[None]:
         """Through all records, over and over."""
         while True:
             for shard in list(self.shards.values()):
-                yield from leaving.sweep_records(shard, self._means.wall())
+                yield from self._work_on(shard, leaving.sweep_records(shard, self._means.wall()))
             yield
 
+    def _work_on(self, shard: Shard, steps: Iterator[None]) -> Iterator[None]:
+        """Work in steps, which a fault of the disk ends."""
+        try:
+            yield from steps
+        except (OSError, sqlite3.Error) as error:
+            self._fault(error, shard)
+
     def _rebuild(self, shard: Shard) -> Iterator[None]:
-        filter = Filter(2 * shard.totals.objects, self._means.filter_max)
+        new = Filter(2 * shard.totals.objects, self._means.filter_max)
+        filter: Filter | None = new
         if not shard.uses.fits(shard.totals.objects):
             shard.uses = Uses(2 * shard.totals.objects, self._means.filter_max)
-        yield from leaving.fill_filter(shard, filter)
+        try:
+            yield from leaving.fill_filter(shard, new)
+        except (OSError, sqlite3.Error) as error:
+            self._fault(error, shard)
+            filter = None
         self._rebuilding.discard(shard.number)
         self._means.tell(Outcome(rebuilt=(shard.number, filter)))
 
