@@ -13,6 +13,7 @@ from edgeproxy.message import Body
 from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.ranges import ContentRange
 from edgeproxy.store.deposit import Deposit
+from edgeproxy.store.writer import DiskWriter
 from edgeproxy.telemetry.counters import Counter, Counters
 
 WINDOW_MIN = 64 * 1024
@@ -24,11 +25,15 @@ class Lost(BodyAborted):
 
 
 class Windows:
-    """What fills that are not in memory as a whole may keep there: `total` bytes for all, `most` for one."""
+    """What fills that are not in memory as a whole may keep there: `total` bytes for all, `most` for one; and how much
+    they may hand to the disk before it has written what it got: `owed_max` for all."""
 
-    def __init__(self, total: int, most: int) -> None:
+    def __init__(self, total: int, most: int, owed_max: int = 8 * 1024 * 1024) -> None:
         self._total = total
         self._most = most
+        self._owed_max = owed_max
+        self.tapes: set[DiskWriter] = set()
+        """That bytes are handed to."""
         self.open = 0
         """How many share it."""
 
@@ -36,6 +41,14 @@ class Windows:
     def share(self) -> int:
         """Bytes for each of them."""
         return max(WINDOW_MIN, min(self._most, self._total // max(1, self.open)))
+
+    async def room(self) -> None:
+        """Return when the disk may be handed more."""
+        while True:
+            owing = [tape for tape in self.tapes if tape.backlog]
+            if sum(tape.backlog for tape in owing) <= self._owed_max:
+                return
+            await owing[0].less()
 
 
 class Settling(Protocol):
@@ -90,11 +103,14 @@ class Fill:
         self._held = 0
         self._windows = windows
         self._windowed = False
+        self._tape: DiskWriter | None = None
+        """Counted among the window's."""
         self._counters = counters
         self._awaited = awaited
         self._kept = False
         self._stopped = False
         self._closed = False
+        self._spoiled = False
         self._finish_remaining = 0
         self._pumping: asyncio.Task[None] | None = None
         self._readers: set[FillReader] = set()
@@ -134,8 +150,7 @@ class Fill:
 
     def spoil(self) -> None:
         """What comes is not to be kept, nor read by anybody who does not read it already."""
-        self._closed = True
-        self._deposit.lose()
+        self._closed = self._spoiled = True
 
     async def pump(self, settling: Settling, finish_remaining: int) -> None:
         """Move the body to its end. Returns when it is over, one way or the other; never raises an EdgeError.
@@ -151,15 +166,15 @@ class Fill:
         except asyncio.CancelledError:
             self._fail(BodyAborted("The fetch was stopped."))
             self._pumping = None
-            if self.received and self._deposit.open:
+            if self.received and self._deposit.open and not self._spoiled:
                 await settling.begun(self.received)
             raise
         else:
             self.trailers = self._body.trailers
-            if self._deposit.in_memory:
+            if self._deposit.in_memory and not self._spoiled:
                 await settling.whole(self.trailers)
             self._finish()
-            if self._deposit.tape is not None:
+            if self._deposit.tape is not None and not self._spoiled:
                 await settling.whole(self.trailers)
         finally:
             self._end()
@@ -177,6 +192,8 @@ class Fill:
         if self._windowed:
             self._windows.open -= 1
             self._windowed = False
+            if self._tape is not None:
+                self._windows.tapes.discard(self._tape)
         if not self._readers:
             self._deposit.abandon()
         elif self._returned is None:
@@ -187,6 +204,8 @@ class Fill:
 
     async def _pump(self) -> None:
         while block := await self._body.read():
+            if self._deposit.tape is not None:
+                await self._windows.room()
             self._deposit.append(block)
             self._blocks.append(block)
             self._starts.append(self.received)
@@ -202,6 +221,9 @@ class Fill:
         if not self._windowed:
             self._windows.open += 1
             self._windowed = True
+            self._tape = self._deposit.tape
+            if self._tape is not None:
+                self._windows.tapes.add(self._tape)
         await self._drained()
         while self._held > self._windows.share:
             if self._deposit.tape is not None:

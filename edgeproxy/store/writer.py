@@ -117,6 +117,11 @@ class DiskWriter:
     async def drained(self) -> None:
         """Wait until little waits for the disk, or it has failed."""
         while not self.failed and self.backlog and (self.backlog > BACKLOG_LOW or self._clerk.crowded()):
+            await self.less()
+
+    async def less(self) -> None:
+        """Wait until some of what waits has left, if anything does."""
+        if self.backlog:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             self._clerk.hurry()
