@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from edgeproxy import __version__
+from edgeproxy.caches import cache
 from edgeproxy.errors import ConfigError, EdgeError
 from edgeproxy.units import address_text
 
@@ -328,6 +329,9 @@ def _order(pop: str, order: str, control_url: str | None, data_dir: Path) -> Non
 
     tell(_control_url(control_url, data_dir), f"/nodes/{quote(pop, safe='')}/{order}")
     click.echo(f"{pop}: {'drained' if order == 'drain' else 'in service again'}")
+
+
+main.add_command(cache)
 
 
 @main.group()

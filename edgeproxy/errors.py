@@ -8,6 +8,8 @@ EdgeError
 │   └── OriginInvalid        its bytes break RFC 9112               502
 ├── BodyAborted          a body ended before its end: the reader must be able to tell
 ├── Overloaded           a bound of ours was reached                503
+├── DiskFailed           the disk tier cannot be read now: go on without it
+│   └── Damaged              these stored bytes are gone or spoilt; they have been given up
 └── ConfigError          every fault of a configuration at once
 """
 
@@ -122,6 +124,14 @@ class Overloaded(EdgeError):
 
     status = 503
     may_retry = True
+
+
+class DiskFailed(EdgeError):
+    """The disk could not be read, or not in time. What is stored may be well; somebody else has to be asked now."""
+
+
+class Damaged(DiskFailed):
+    """Stored bytes are not there any more, or not as they were written. Asking for them again is of no use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from edgeproxy.edge.certificates import Certificates, load_configured
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
-from edgeproxy.errors import EdgeError
+from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.model import Mode, Rules
 from edgeproxy.places.clients import Clients
 from edgeproxy.places.location import Locations
@@ -92,7 +92,7 @@ class NodeRun:
         self.http = [listening(address, self.workers) for address in self.node.listen]
         self.https = [listening(address, self.workers) for address in self.node.https]
         self.admin = listening(self.node.admin)[0]
-        self.page = SharedPage(self.workers)
+        self.page = self._open_page()
         # Opened before the workers are forked: they share its pages.
         self._clients = clients_of(self.configuration.settings)
         self.began = time.monotonic()
@@ -105,6 +105,19 @@ class NodeRun:
             paths = [Path(self._meeting.name) / f"{number}" for number in range(self.workers)]
             self._doors = [listening_unix(path) for path in paths]
             self._owners = tuple(Target("worker", 0, unix_path=str(path)) for path in paths)
+
+    def _open_page(self) -> SharedPage:
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        try:
+            return SharedPage(
+                self.workers,
+                self.directory / "page",
+                boot.read_bytes() if boot.exists() else os.urandom(16),
+                os.urandom,
+            )
+        except OSError as error:
+            place = str(self.directory / "page")
+            raise ConfigError([Fault("", "--data-dir", place, f"cannot be used: {error.strerror}")]) from None
 
     def url(self, *, https: bool = False) -> str | None:
         """Where viewers reach it first, None when it does not listen for them so."""
@@ -121,6 +134,7 @@ class NodeRun:
 
     def close(self) -> None:
         """After all children have ended."""
+        self.page.close()
         if self._meeting is not None:
             self._meeting.cleanup()
 
@@ -148,6 +162,7 @@ class NodeRun:
             region=node.region,
             code=node.code or location_code(node.name),
             worker=number,
+            shards=self.configuration.settings.cache.disk_shards,
             owners=self._owners,
             https_port=self.https[0][number].getsockname()[1] if self.https else None,
             test_clock=self.test_clock,
@@ -189,7 +204,15 @@ class NodeRun:
         except EdgeError as error:
             channel.send({"error": str(error)})
             return 1
-        admin = Admin(place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began, worker.round_trips)
+        admin = Admin(
+            place,
+            page,
+            self.workers,
+            clocks.wall,
+            lambda: time.monotonic() - self.began,
+            worker.round_trips,
+            worker.contents,
+        )
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)

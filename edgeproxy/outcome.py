@@ -65,6 +65,8 @@ class StoredHead:
     parts: tuple[tuple[int, int], ...] | None = None
     """The byte intervals [start, end) that are stored, ascending and apart; None: the whole body. An incomplete
     response has its complete length in Content-Length."""
+    sources: tuple[bytes, ...] = ()
+    """What an invalidation may name beside the key: tags, and the paths that derived content was made of."""
 
     def with_headers(self, headers: Headers) -> StoredHead:
         """The same response with other fields."""
@@ -98,10 +100,12 @@ class Revalidate:
 
 @value(frozen=True, slots=True)
 class Fetch:
-    """Ask upstream without conditions. `stale` is what may be served if that fails."""
+    """Ask upstream without conditions. `stale` is what may be served if that fails; `partial` is stored incompletely,
+    and the bytes that are missing may be added."""
 
     reason: Reason
     stale: StoredHead | None = None
+    partial: StoredHead | None = None
 
 
 @value(frozen=True, slots=True)

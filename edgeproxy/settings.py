@@ -111,13 +111,47 @@ class Cache(Table):
     """What a worker keeps in memory."""
 
     memory: Size = setting(256 * MiB, "Bodies and heads kept in memory, per worker.", low=MiB, high=1024 * GiB)
-    object_max: Size = setting(32 * MiB, "Largest body stored.", low=KiB, high=64 * GiB, unit="bytes")
+    object_max: Size = setting(64 * GiB, "Largest body stored.", low=KiB, high=1024 * GiB, unit="bytes")
+    memory_object_max: Size = setting(
+        16 * MiB, "Largest body kept in memory; larger ones go to disk only.", low=KiB, high=64 * GiB, unit="bytes"
+    )
+    promote_max: Size = setting(
+        MiB, "Largest body that comes into memory when it is asked for and only the disk has it.", low=0, high=MiB
+    )
     variants_max: int = setting(64, "Most variants kept side by side under one key.", low=1, high=10_000)
     no_vary_search: bool = setting(
         False, "Use a stored response also for queries that its No-Vary-Search calls the same."
     )
     stale_keep: Seconds = setting(
         86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
+    )
+    disk: Size = setting(
+        10 * GiB,
+        "Disk space for stored responses, per node, index included; 0 for none.",
+        low=0,
+        high=1024 * 1024 * GiB,
+    )
+    disk_shards: int = setting(16, "Parts of the disk store; other than before, it begins anew.", low=1, high=256)
+    disk_small_max: Size = setting(
+        64 * KiB, "Largest body that shares a file with others.", low=0, high=MiB, unit="bytes"
+    )
+    disk_piece: Size = setting(
+        256 * KiB, "Larger bodies are checked in pieces of this size, a power of two.", low=64 * KiB, high=MiB
+    )
+    disk_queue: Size = setting(
+        32 * MiB, "Bytes waiting to be written, per worker; beyond that they are not stored.", low=MiB, high=16 * GiB
+    )
+    disk_orders_max: int = setting(
+        100_000, "Writes and removals waiting, per worker; a shard with removals beyond that begins anew.", low=1000
+    )
+    disk_readers: int = setting(4, "Threads that read for a worker.", low=1, high=64)
+    disk_files_max: int = setting(256, "Files kept open, per worker.", low=16, high=100_000)
+    disk_filter_max: Size = setting(
+        64 * MiB, "Memory for knowing what is not on disk, per worker.", low=64 * KiB, high=16 * GiB
+    )
+    disk_timeout: Seconds = setting(5, "A disk that takes longer is not waited for.", low=0.05, high=600, unit="s")
+    disk_check_interval: Seconds = setting(
+        5, "How often the disk is looked at: for a failed one to be tried again, and for room.", low=0.05, high=3600
     )
 
 
@@ -135,8 +169,15 @@ class Fills(Table):
         MiB, "A fetch that nobody reads any more is finished when no more than this is missing.", low=0, high=GiB
     )
     window: Size = setting(
-        MiB, "Bytes kept for the readers of a body that turned out too large to store.", low=64 * KiB, high=GiB
+        MiB, "Bytes of a body that are kept in memory while it goes to disk, or nowhere.", low=64 * KiB, high=GiB
     )
+    windows: Size = setting(
+        32 * MiB, "For all such bodies together; none gets less than 64 KiB.", low=64 * KiB, high=64 * GiB
+    )
+    interval: Size = setting(
+        MiB, "Missing parts of a stored body are fetched in whole intervals of this.", low=1, high=MiB, unit="bytes"
+    )
+    read_ahead: int = setting(1, "Intervals fetched beyond what was asked for.", low=0, high=64)
 
 
 class Compression(Table):

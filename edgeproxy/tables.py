@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgeproxy.units import split_address
@@ -67,4 +68,15 @@ def status(nodes: Sequence[Mapping[str, Any]]) -> None:  # Any: the control plan
         counters = node.get("counters", {})
         figures = [f"{counters[name]:,}" if name in counters else "-" for name in _COLUMNS.values()]
         table.add_row(node["name"], node["mode"], node["region"], state, *figures)
+    _console().print(table)
+
+
+def plain(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A table of texts; the last column is as long as it is."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings[:-1]:
+        table.add_column(heading, no_wrap=True)
+    table.add_column(headings[-1], overflow="fold")
+    for line in lines:
+        table.add_row(*map(escape, line))
     _console().print(table)

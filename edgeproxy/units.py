@@ -30,6 +30,23 @@ def seconds_from(value: object) -> object:
     return _quantity(value, _TIMES, "10 s")
 
 
+def bytes_text(count: float) -> str:
+    """So many bytes in a unit that leaves few digits: 999 B, 1.5 KiB, 20 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.3g} {unit}" if abs(count) < 999.5 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:,.3g} TiB"
+
+
+def seconds_text(seconds: float) -> str:
+    """So much time, roughly: 12 s, 5 min, -3 h."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{int(seconds / size)} {unit}"
+    return f"{int(seconds)} s"
+
+
 def split_address(text: str) -> tuple[str, int]:
     """HOST:PORT to (host, port), the brackets of an IPv6 host removed. Raises ValueError."""
     host, colon, port = text.rpartition(":")

@@ -200,6 +200,10 @@ class ScriptedOrigin:
 
         self._default = answer
 
+    def unanswered(self) -> None:
+        """From now on requests that have no handler wait for `asked_for` again."""
+        self._default = None
+
     def otherwise(self, handler: Handler) -> None:
         """From now on `handler` answers every request that has no handler of its own."""
         self._default = handler

@@ -46,7 +46,7 @@ def test_a_request_comes_out_as_it_went_in(
 @pytest.mark.parametrize("edition", [0, 9])
 @pytest.mark.parametrize("result", list(Result))
 def test_an_answer_comes_out_as_it_went_in(result: Result, edition: int, mismatch: str | None, error: bool) -> None:
-    sent = HopAnswer(AsOf("e", 7), result, mismatch, error, edition)
+    sent = HopAnswer(AsOf("e", 7), result, mismatch, error, edition, invalid=error and edition == 9)
     assert read_answer(Headers([sent.field()])) == sent
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from xxhash import xxh3_64_intdigest
 
 from edgeproxy.edge.page import BUCKETS, SharedPage, owner_of
@@ -67,3 +69,48 @@ def test_keys_are_spread_over_the_workers_and_each_has_one_owner() -> None:
         assert owners == [owner_of(key, 16, workers) for key in keys]
         share = [owners.count(worker) / len(keys) for worker in range(workers)]
         assert min(share) > 0.7 / workers
+
+
+def opened(path: Path, boot: bytes = b"one", era: int = 1) -> SharedPage:
+    return SharedPage(1, path, boot, lambda count: bytes([era]) * count)
+
+
+def test_what_was_changed_before_a_restart_is_changed_after_it(tmp_path: Path) -> None:
+    before = opened(tmp_path / "page")
+    before.next_generation(b"/a")
+    before.next_edition(b"/k")
+    before.rows[0].add(Counter.REQUESTS)
+    after = opened(tmp_path / "page", era=2)  # killed: nobody closed it
+    assert (after.generation(b"/a"), after.edition(b"/k"), after.era) == (1, 1, before.era)
+    assert after.rows[0][Counter.REQUESTS] == 0
+    after.close()
+    assert opened(tmp_path / "page", boot=b"two", era=3).era == before.era
+
+
+def test_after_a_crash_of_the_machine_a_new_era_begins(tmp_path: Path) -> None:
+    before = opened(tmp_path / "page")
+    before.next_generation(b"/a")
+    after = opened(tmp_path / "page", boot=b"two", era=2)
+    assert after.era != before.era
+    assert after.generation(b"/a") == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"edgepage", bytes(200), b"\xff" * 10_000])
+def test_a_file_that_is_no_page_begins_a_new_era(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "page").write_bytes(damage)
+    page = opened(tmp_path / "page", era=7)
+    assert page.era == b"\7" * 16
+    assert page.generation(b"/a") == page.edition(b"/a") == 0
+
+
+def test_changes_by_several_processes_are_all_counted() -> None:
+    page, pids = SharedPage(1), []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            for _ in range(2000):
+                page.next_generation(b"/a")
+            os._exit(0)
+        pids.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 4
+    assert page.generation(b"/a") == 8000

@@ -16,6 +16,7 @@ from edgeproxy.rules.key import (
     chosen_query,
     cookies,
     head_key,
+    hole_key,
     normalised_accept_encoding,
     range_key,
     resource_key,
@@ -183,3 +184,8 @@ def test_no_two_requests_share_a_key_and_keys_are_printable(
         assert key == resource or key.startswith(resource + b" ")
         seen.append(((authority, path, x, named, y), key))
     assert (seen[0][0] == seen[1][0]) is (seen[0][1] == seen[1][1])
+
+
+def test_missing_bytes_have_a_key_of_their_representation() -> None:
+    assert hole_key(b"k", b'"1 2"') == b'k HOLE "1\\202"'
+    assert hole_key(b"k", b'"1"') != hole_key(b"k", b'"2"')

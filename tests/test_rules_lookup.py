@@ -186,14 +186,20 @@ def test_of_the_same_date_the_later_arrival_counts() -> None:
 def test_3_3_an_incomplete_response_answers_what_it_holds(asked: list[str], decision: object) -> None:
     kept = stored("Cache-Control: max-age=60", "Content-Range: bytes 2-4/10", TAG, status=206)
     made = decided(*asked, kept=kept)
-    assert made == (Serve(kept, 0) if decision is Serve else Fetch(Reason.PARTIAL))
+    assert made == (Serve(kept, 0) if decision is Serve else Fetch(Reason.PARTIAL, partial=kept))
     assert decided(method="HEAD", kept=kept) == Serve(kept, 0)
 
 
 def test_3_3_a_stale_incomplete_response_is_validated_for_what_it_holds_only() -> None:
     kept = stored("Cache-Control: max-age=1", "Content-Range: bytes 2-4/10", TAG, status=206, age=9)
     assert decided("Range: bytes=2-4", kept=kept) == Revalidate(kept, Reason.STALE, stale_if_error=True)
-    assert decided("Range: bytes=0-4", kept=kept) == Fetch(Reason.STALE)
+    assert decided("Range: bytes=0-4", kept=kept) == Fetch(Reason.STALE, partial=kept)
+
+
+@pytest.mark.parametrize(("lines", "asked"), [(['ETag: W/"1"'], []), ([], []), ([TAG], ["Cache-Control: no-cache"])])
+def test_3_4_what_nothing_may_be_added_to_is_fetched_anew(lines: list[str], asked: list[str]) -> None:
+    kept = stored("Cache-Control: max-age=60", "Content-Range: bytes 2-4/10", *lines, status=206)
+    assert decided(*asked, kept=kept) == Fetch(Reason.REQUEST if asked else Reason.PARTIAL)
 
 
 @pytest.mark.parametrize(("value", "reason"), [("no-store", Reason.NO_STORE), ("private", Reason.PRIVATE)])

@@ -10,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproxy.model import AsOf, Rules
-from edgeproxy.rules.partial import Intervals, combined, combines, complete_length, holds, missing, union
+from edgeproxy.rules.partial import (
+    Intervals,
+    begun,
+    combined,
+    combines,
+    completable,
+    complete_length,
+    gap,
+    holds,
+    joined,
+    missing,
+    of_one_body,
+    union,
+)
 from edgeproxy.rules.ranges import Part
 from tests.messages import NOW, request, response, stored
 
@@ -115,3 +128,76 @@ def test_3_4_a_response_grows_until_it_is_complete() -> None:
 def test_only_a_partial_response_adds_bytes() -> None:
     with pytest.raises(ValueError, match="partial"):
         combined(MIDDLE, response(TAG), requested_at=NOW, received_at=NOW, as_of=AsOf("0", 9))
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "expected"),
+    [
+        ((), (0, 0), (0, 9)),
+        ((), (25, 25), (20, 29)),
+        ((), (25, 31), (20, 39)),
+        ((), (98, 104), (90, 104)),
+        (((0, 23),), (25, 25), (23, 29)),
+        (((27, 40),), (25, 26), (20, 26)),
+        (((0, 3), (90, 105)), (12, 80), (10, 89)),
+    ],
+)
+def test_missing_bytes_are_fetched_on_a_grid_up_to_what_is_held(
+    held: Intervals, wanted: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert gap(held, Part(*wanted), 105, 10, 0) == Part(*expected)
+
+
+def test_what_lies_ahead_is_fetched_too() -> None:
+    assert gap((), Part(5, 5), 105, 10, 2) == Part(0, 29)
+    assert gap(((22, 23),), Part(5, 5), 105, 10, 2) == Part(0, 21)
+    assert gap((), Part(100, 100), 105, 10, 2) == Part(100, 104)
+
+
+@given(held=intervals, first=st.integers(0, 49), interval=st.integers(1, 9), ahead=st.integers(0, 3))
+def test_what_is_fetched_has_the_byte_and_none_that_is_held(
+    held: Intervals, first: int, interval: int, ahead: int
+) -> None:
+    if first in bytes_in(held):
+        return
+    part = gap(held, Part(first, first), 50, interval, ahead)
+    assert part.first <= first <= part.last < 50
+    assert not bytes_in(held) & set(range(part.first, part.last + 1))
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [([TAG, "Content-Length: 10"], True), (["Content-Length: 10"], False), ([TAG], False)],
+)
+def test_3_3_what_came_of_a_body_is_kept_where_the_rest_may_be_added(lines: list[str], expected: bool) -> None:
+    head = begun(stored(FRESH, *lines), 0, 4)
+    assert (head is not None) is expected
+    if head is not None:
+        assert head.parts == ((0, 4),)
+        assert completable(head)
+
+
+def test_3_3_of_an_error_or_of_nothing_no_part_is_kept() -> None:
+    whole = stored(FRESH, TAG, "Content-Length: 10")
+    assert begun(replace(whole, status=404), 0, 4) is None
+    assert begun(whole, 4, 4) is None
+    assert not completable(whole)
+
+
+def test_3_4_two_incomplete_responses_of_one_body_become_one() -> None:
+    other = stored(FRESH, TAG, "Content-Range: bytes 5-9/10", "X-A: 2", status=206, as_of=AsOf("0", 3))
+    assert of_one_body(MIDDLE, other)
+    both = joined(MIDDLE, other)
+    assert (both.parts, both.as_of, both.headers.get(b"x-a")) == (((2, 10),), AsOf("0", 3), b"2")
+    start = stored(FRESH, TAG, "Content-Range: bytes 0-3/10", status=206)
+    assert joined(both, start).parts is None
+    assert joined(joined(both, start), start).parts is None
+
+
+@pytest.mark.parametrize("lines", [['ETag: "2"'], ['ETag: W/"1"'], []])
+def test_3_4_bytes_of_other_bodies_stay_apart(lines: list[str]) -> None:
+    other = stored(FRESH, *lines, "Content-Range: bytes 5-9/10", status=206)
+    assert not of_one_body(MIDDLE, other)
+    assert not of_one_body(other, MIDDLE)
+    assert not of_one_body(MIDDLE, stored(FRESH, TAG, "Content-Range: bytes 5-9/11", status=206))
+    assert not of_one_body(replace(MIDDLE, status=404), replace(MIDDLE, status=404))

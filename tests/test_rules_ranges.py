@@ -21,6 +21,7 @@ from edgeproxy.rules.ranges import (
     content_range,
     content_range_field,
     excessive,
+    foremost,
     multipart_end,
     multipart_length,
     part_head,
@@ -236,3 +237,22 @@ def test_long_values_take_no_time() -> None:
 )
 def test_14_2_a_range_of_more_parts_than_anybody_needs(values: list[bytes], expected: bool) -> None:
     assert excessive(Headers([(b"Range", value) for value in values])) is expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [
+        (["bytes=0-1,5-6"], b"bytes=0-1"),
+        (["bytes=7-900,5-6"], b"bytes=7-56"),
+        (["bytes=7-,5-6"], b"bytes=7-56"),
+        (["bytes=-3,5-6"], b"bytes=-3"),
+        (["bytes=-900,0-1"], b"bytes=-50"),
+        (["bytes=-0,0-1"], b"bytes=-0"),
+        (["bytes=0-1"], None),
+        (["bytes=x"], None),
+        (["bytes=0-1,3-4", "bytes=0-1"], None),
+        ([], None),
+    ],
+)
+def test_the_foremost_of_several_parts(asked: list[str], first: bytes | None) -> None:
+    assert foremost(fields(*(f"Range: {each}" for each in asked)), 50) == first

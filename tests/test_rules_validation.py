@@ -16,6 +16,7 @@ from edgeproxy.rules.dates import format_date
 from edgeproxy.rules.validation import (
     conditional,
     entity_tag,
+    for_part,
     freshened,
     freshened_by_head,
     has_validator,
@@ -316,3 +317,9 @@ def test_a_304_to_another_cache_of_ours_brings_all_that_may_have_changed() -> No
         'ETag: "1"', "Content-Language: de", "Last-Modified: {-9}", "Content-Type: a/b", "Content-Length: 1"
     )
     assert set(not_modified(headers, to_cache=True).names()) == {b"etag", b"content-language", b"last-modified"}
+
+
+def test_13_1_5_missing_bytes_are_asked_for_under_the_validator_of_those_that_are_there() -> None:
+    asked = request("Range: bytes=0-1", 'If-Range: "2"', 'If-None-Match: "3"', "Accept: a/b")
+    made = for_part(asked, 5, 9, b'"1"')
+    assert made.headers == fields("Accept: a/b", "Range: bytes=5-9", 'If-Range: "1"')

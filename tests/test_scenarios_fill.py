@@ -258,3 +258,33 @@ async def test_pipelined_requests_are_answered_in_order(cdn: Tier) -> None:
     async with await cdn.pop.viewer() as viewer:
         await viewer.send(b"".join(b"GET /p%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(5)))
         assert [(await receive(viewer)).body for _ in range(5)] == [b"/p%d" % number for number in range(5)]
+
+
+async def broken(ask: Ask) -> None:
+    """No answer."""
+    ask.close()
+
+
+async def test_a_fetch_that_fails_is_tried_once_more_for_all_who_waited(cdn: Tier) -> None:
+    """Not by each of them: fifty viewers of a failing origin are two requests to it."""
+    asking = [asyncio.create_task(cdn.pop.get("/fails")) for _ in range(50)]
+    first = await cdn.origin.asked_for("/fails")
+    await cdn.pop.reaches(Counter.WAITS, 49)
+    await broken(first)
+    second = await cdn.origin.asked_for("/fails")
+    await second.answer(200, FRESH, b"at last")
+    got = await asyncio.gather(*asking)
+    assert sum(each.status == 502 for each in got) <= 1
+    assert {each.body for each in got if each.status == 200} == {b"at last"}
+    assert cdn.origin.requests == 2
+
+
+async def test_a_fetch_that_fails_twice_is_an_error_for_all(cdn: Tier) -> None:
+    asking = [asyncio.create_task(cdn.pop.get("/down")) for _ in range(50)]
+    first = await cdn.origin.asked_for("/down")
+    await cdn.pop.reaches(Counter.WAITS, 49)
+    cdn.origin.on("/down", broken)
+    await broken(first)
+    assert {each.status for each in await asyncio.gather(*asking)} == {502}
+    # Each worker's waiters agree on one more try; between workers nobody counts.
+    assert cdn.origin.requests <= 1 + len(cdn.pop.workers)

@@ -330,7 +330,7 @@ async def test_only_if_cached_is_answered_from_the_owners_store(origin: Scripted
     async with node(origin=origin.url, workers=2, apart=True) as pop:
         owner, other = await asked_at_the_other(origin, pop)
         await pop.ask("/a", worker=owner)
-        pop.workers[other].store.clear()
+        pop.workers[other].store.memory.clear()
         cached = {"Cache-Control": "only-if-cached"}
         assert (await pop.ask("/a", cached, worker=other)).body == b"x"
         assert (await pop.ask("/none", cached, worker=other)).status == 504

@@ -37,8 +37,9 @@ LAYERS: dict[str, int] = {
     "reloading": 9,
     "roles": 10,
     "tables": 10,
-    "cli": 11,
-    "__main__": 12,
+    "caches": 11,
+    "cli": 12,
+    "__main__": 13,
     "__init__": 0,
 }
 """A module imports its own part, and parts of lower layers only."""
@@ -53,7 +54,7 @@ PURE_FILES = {
     "telemetry/record.py",
 }
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
-ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "tables", "sources"}
+ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "caches", "tables", "sources"}
 
 HOMES = {
     "aiohttp": {
@@ -70,13 +71,13 @@ HOMES = {
     "dns": {"dns/answer.py"},
     "maxminddb": {"places/location.py"},
     "cachetools": {"store/memory.py", "store/eviction.py", "edge"},
-    "click": {"cli.py"},
+    "click": {"cli.py", "caches.py"},
     "rich": {"tables.py"},
     "prometheus_client": {"telemetry/metrics.py"},
     "cryptography": {"edge/authority.py", "edge/certificates.py"},
     "pydantic": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "pydantic_core": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
-    "xxhash": {"edge/page.py"},
+    "xxhash": {"edge/page.py", "store"},
     "brotli": {"edge/compressor.py"},
 }
 """Where each third-party library may be imported: files, or whole parts."""
@@ -171,7 +172,12 @@ THROUGH_NODES = {
         "invalidation",
         "searches",
         "stages",
+        "pieces",
+        "settling",
+        "spans",
+        "supply",
     },
+    "store": {"tiers", "deposit"},
     "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
 }
 """What has no test module of its name: the scenarios, the processes and `up` run all of it, through real sockets."""

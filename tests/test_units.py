@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from edgeproxy.units import address_text, bytes_from, join_address, seconds_from, split_address
+from edgeproxy.units import (
+    address_text,
+    bytes_from,
+    bytes_text,
+    join_address,
+    seconds_from,
+    seconds_text,
+    split_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +67,18 @@ def test_addresses(text: str, expected: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         address_text(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (20 * 2**20, "20 MiB"), (3 * 2**40, "3 TiB")],
+)
+def test_sizes_for_people(count: int, text: str) -> None:
+    assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (300, "5 min"), (-10_800, "-3 h"), (864_000, "10 d")]
+)
+def test_times_for_people(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text

@@ -117,7 +117,7 @@ class Node:
     def forget_everything(self) -> None:
         """Empty the stores, as eviction would."""
         for worker in self.workers:
-            worker.store.clear()
+            worker.store.memory.clear()
 
     async def close(self) -> None:
         """Stop at once."""
@@ -154,14 +154,18 @@ async def node(
     clients: Clients = UNPLACED,
     wall: Callable[[], float] = time.time,
     apart: bool = False,
+    page: SharedPage | None = None,
+    directory: Path | None = None,
 ) -> AsyncIterator[Node]:
     """A node in front of an origin (URL) and, as a POP, of a regional.
 
     `wall` is the real time that its test clock is ahead of. `apart`: each worker has a port of its own, so that a test
-    chooses who is asked; otherwise the kernel does.
+    chooses who is asked; otherwise the kernel does. There is no disk unless the settings say so. `page` and
+    `directory`: what another node has left behind.
     """
     given = dict(settings or {})
     given.setdefault("log", {"path": "DATA_DIR/access.log", "flush_interval": 0.01})
+    given["cache"] = {"disk": 0, **given.get("cache", {})}
     parsed = Settings.model_validate(given)
     served = list(distributions)
     if not served:
@@ -175,7 +179,7 @@ async def node(
         place: NextTier(each.name, Target("127.0.0.1", each.port), place) for place, each in (shields or {}).items()
     }
     serving = Serving(Hosts(served), parsed, next_tier, rules, others, clients)
-    page = SharedPage(workers)
+    page = SharedPage(workers) if page is None else page
     page.ready_workers = workers
     sockets = listening("127.0.0.1:0", workers)
     if apart:
@@ -184,15 +188,25 @@ async def node(
     ports = [each.getsockname()[1] for each in sockets]
     clocks = Clocks(lambda: wall() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)
     made: list[Worker] = []
-    with tempfile.TemporaryDirectory() as directory:
-        doors = [listening_unix(Path(directory) / str(number)) for number in range(workers)] if workers > 1 else []
-        owners = tuple(Target("worker", 0, unix_path=str(Path(directory) / str(n))) for n in range(len(doors)))
+    with tempfile.TemporaryDirectory() as temporary:
+        meeting, directory = Path(temporary), directory or Path(temporary)
+        doors = [listening_unix(meeting / str(number)) for number in range(workers)] if workers > 1 else []
+        owners = tuple(Target("worker", 0, unix_path=str(meeting / str(n))) for n in range(len(doors)))
         for number in range(workers):
-            place = Place(name or mode.value, mode, region, code or mode.value.upper(), number, owners, test_clock=True)
-            worker = Worker(place, serving, page, Path(directory), clocks, tls)
+            place = Place(
+                name or mode.value,
+                mode,
+                region,
+                code or mode.value.upper(),
+                number,
+                owners,
+                parsed.cache.disk_shards,
+                test_clock=True,
+            )
+            worker = Worker(place, serving, page, directory, clocks, tls)
             await worker.start(Sockets([sockets[number]], [], doors[number : number + 1]))
             made.append(worker)
-        running = Node(name or mode.value, ports[0], page, made, Path(directory), serving, ports)
+        running = Node(name or mode.value, ports[0], page, made, directory, serving, ports)
         try:
             yield running
         finally:

@@ -1,7 +1,7 @@
 """A node's admin listener: health, readiness, metrics, the test clock. Any worker answers for the whole node.
 
-Never on a viewer's port. GET /healthz · /readyz · /metrics · /status · /rtt, POST /drain · /undrain, and with
-`--clock test` GET and POST /clock.
+Never on a viewer's port. GET /healthz · /readyz · /metrics · /status · /rtt · /cache, POST /cache/drop · /drain ·
+/undrain, and with `--clock test` GET and POST /clock.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import json
 import math
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from edgeproxy import __version__
+from edgeproxy.edge.contents import LIMIT, LIMIT_MAX, Contents
 from edgeproxy.edge.node import Place
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.rtt import RoundTrips
+from edgeproxy.errors import OriginError
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.telemetry.metrics import CONTENT_TYPE, Gauge, render
 
@@ -36,7 +39,9 @@ class Admin:
         wall: Callable[[], float],
         uptime: Callable[[], float],
         round_trips: RoundTrips,
+        contents: Contents | None = None,
     ) -> None:
+        self._contents = contents
         self._place = place
         self._page = page
         self._workers = workers
@@ -52,6 +57,8 @@ class Admin:
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status", self.status)
         application.router.add_get("/rtt", self.rtt)
+        application.router.add_get("/cache", self.cache)
+        application.router.add_post("/cache/drop", self.drop_cached)
         application.router.add_post("/drain", self.drain)
         application.router.add_post("/undrain", self.undrain)
         application.router.add_get("/clock", self.clock)
@@ -90,6 +97,31 @@ class Admin:
     async def rtt(self, request: web.Request) -> web.Response:
         """Round-trip times of viewers since this worker was last asked: [network, samples, mean in ms]."""
         return web.json_response({"node": self._place.name, "samples": self._round_trips.take()})
+
+    async def cache(self, request: web.Request) -> web.Response:
+        """Stored responses of all workers: ?pattern=GLOB&limit=N&after=WHERE. {"entries": [...], "after": ...}."""
+        query = request.query
+        try:
+            limit = max(1, min(int(query.get("limit", LIMIT)), LIMIT_MAX))
+            pattern, after = query.get("pattern", "*"), query.get("after")
+            return await self._of_cache(lambda contents: contents.listed(pattern, limit, after))
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    async def drop_cached(self, request: web.Request) -> web.Response:
+        """Forget the stored responses that ?pattern=GLOB names, in all workers: {"dropped": how many}."""
+        pattern = request.query.get("pattern")
+        if not pattern:
+            return web.json_response({"error": "Say which: ?pattern=GLOB, `*` for all."}, status=400)
+        return await self._of_cache(lambda contents: contents.dropped(pattern))
+
+    async def _of_cache(self, ask: Callable[[Contents], Awaitable[Mapping[str, Any]]]) -> web.Response:  # Any: JSON
+        if self._contents is None:
+            return web.json_response({"error": "This node keeps nothing."}, status=404)
+        try:
+            return web.json_response({"name": self._place.name, **await ask(self._contents)})
+        except OriginError as error:
+            return web.json_response({"error": str(error)}, status=502)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text, summed over the workers."""

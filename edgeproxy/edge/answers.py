@@ -11,14 +11,16 @@ from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import Reply
 from edgeproxy.edge.node import Clocks
 from edgeproxy.edge.page import SharedPage
-from edgeproxy.edge.parts import part_of, part_of_fill
+from edgeproxy.edge.parts import Cut, part_of, part_of_fill
+from edgeproxy.edge.spans import Spans
 from edgeproxy.errors import EdgeError
 from edgeproxy.headers import Headers
 from edgeproxy.message import Answer, Body, BytesBody, RequestHead, ResponseHead, no_body
 from edgeproxy.model import Rules
 from edgeproxy.outcome import Result, StoredHead
 from edgeproxy.rules import freshness, validation
-from edgeproxy.store.memory import MemoryStore, Stored
+from edgeproxy.store.memory import Stored
+from edgeproxy.store.tiers import Held, Tiers, with_head
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _NOT_REFLECTED = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
@@ -28,34 +30,50 @@ _NOT_REFLECTED = frozenset({b"authorization", b"cookie", b"proxy-authorization"}
 class Answers:
     """Makes answers for one worker."""
 
-    def __init__(self, store: MemoryStore, page: SharedPage, ledger: Ledger, clocks: Clocks) -> None:
+    def __init__(self, store: Tiers, spans: Spans, page: SharedPage, ledger: Ledger, clocks: Clocks) -> None:
         self._store = store
+        self._spans = spans
         self._page = page
         self._ledger = ledger
         self._clocks = clocks
 
-    def stored(self, ask: Ask, stored: Stored, age: float, result: Result) -> Answer:
+    def stored(self, ask: Ask, held: Held, age: float, result: Result) -> Answer:
         """From what is stored: whole, a part, or 304 (RFC 9110 section 13.2.2)."""
-        trace, head = ask.trace, stored.head
+        trace, head = ask.trace, held.head
         trace.age = age
         trace.as_of = head.as_of
         trace.edition = self._page.edition(ask.key)
         trace.ttl = freshness.lifetime(head, ask.behavior.caching) - age
         trace.result = Result.ERROR if head.status >= 400 else result
+        return self._of_held(ask, held, self._spans.cut(ask, held))
+
+    def completed(self, ask: Ask, held: Held, fill: Fill, came: Came, at: int) -> Answer:
+        """From what is stored and from a fill that brings the bytes from `at` on, and whose head is that of both."""
+        trace, head = ask.trace, fill.head
+        self.came(ask, came)
+        trace.age = freshness.current_age(head, self._clocks.wall())
+        trace.stored = True
+        trace.as_of = head.as_of
+        trace.ttl = freshness.lifetime(head, ask.behavior.caching) - trace.age
+        trace.result = Result.HIT if trace.collapsed else came.result
+        held = with_head(held, head)
+        return self._of_held(ask, held, self._spans.cut(ask, held, fill, at))
+
+    def _of_held(self, ask: Ask, held: Held, cut: Cut) -> Answer:
+        head = held.head
         if (conditional := self._conditional(ask, head)) is not None:
             return conditional
         if ask.request.method == "HEAD":
-            length = None if head.method == "HEAD" else stored.length
+            length = None if head.method == "HEAD" else held.length
             return Answer(self._present(ask, _sized(head, length)), no_body())
         if b"range" in ask.request.headers:
-            part = part_of(ask.request, stored, ask.distribution.rules, self._clocks.random_bytes, self._store.lend)
+            part = part_of(ask.request, held, ask.distribution.rules, self._clocks.random_bytes, cut)
             if part is not None:
                 return Answer(self._present(ask, part[0]), part[1])
-        if head.parts is not None:
-            raise AssertionError("an incomplete response was to be served whole")
         whole = ResponseHead(head.status, head.headers, head.reason)
-        body = BytesBody(stored.blocks, stored.trailers, self._store.lend(stored))
-        return Answer(self._present(ask, whole), body)
+        if isinstance(held, Stored) and held.is_whole:
+            return Answer(self._present(ask, whole), BytesBody(held.blocks, held.trailers, self._store.lend(held)))
+        return Answer(self._present(ask, whole), cut(0, held.length))
 
     def filled(self, ask: Ask, fill: Fill, came: Came) -> Answer:
         """From a body on its way into the store."""
@@ -78,12 +96,13 @@ class Answers:
         # Fact sheet 1.7: whoever asked for a range and brought the whole is given the whole.
         as_it_came = fill.part is None and ask.distribution.rules is Rules.CLOUDFRONT and not trace.collapsed
         if not as_it_came and (fill.part is not None or b"range" in ask.request.headers):
-            part = part_of_fill(ask.request, fill, ask.distribution.rules)
+            part = part_of_fill(ask.request, fill, ask.distribution.rules, self._spans.reading(ask, fill))
             if part is not None:
                 if part[0].status == 416:
                     fill.keep()
                 return Answer(self._present(ask, part[0]), part[1])
-        return Answer(self._present(ask, ResponseHead(head.status, head.headers, head.reason)), fill.reader())
+        whole = ResponseHead(head.status, head.headers, head.reason)
+        return Answer(self._present(ask, whole), self._spans.whole(ask, fill))
 
     def relayed(self, ask: Ask, reply: Reply) -> Answer:
         """What upstream said, for this request alone."""

@@ -37,6 +37,12 @@ class Ask:
     trace: Trace
     owner: int | None = None
     """The worker that owns the key, when it is not this one."""
+    follows: bool = False
+    """The fetch it waits for is led by another request."""
+    learned: bool = False
+    """What it wants several parts of has been asked for the first of them."""
+    retried: bool = False
+    """A fetch that this request waited for has failed, and the one time it may wait for another is taken."""
 
     @property
     def refresh(self) -> bool:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from cachetools import LRUCache
 
 from edgeproxy.edge.ask import Ask
-from edgeproxy.edge.fill import Fill
+from edgeproxy.edge.fill import Fill, Windows
 from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Landing, Mark, Refreshed
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.searches import Searches
+from edgeproxy.edge.settling import Settler
 from edgeproxy.errors import OriginError, OriginInvalid
-from edgeproxy.headers import Headers
 from edgeproxy.message import RequestHead, no_body
 from edgeproxy.outcome import Reason, StoredHead
 from edgeproxy.rules import freshness, lookup, partial, storing, validation
-from edgeproxy.rules.key import head_key, range_key
-from edgeproxy.rules.ranges import ContentRange, received_part
-from edgeproxy.store.memory import MemoryStore, Stored, Terms, Writer
+from edgeproxy.rules.key import head_key, hole_key, range_key
+from edgeproxy.rules.ranges import Part, received_part
+from edgeproxy.store.deposit import Deposit
+from edgeproxy.store.memory import Terms
+from edgeproxy.store.tiers import Held, Tiers
 from edgeproxy.telemetry.counters import Counters
 
 REFRESHED_MAX = 10_000
@@ -35,18 +37,42 @@ Landed: TypeAlias = tuple[Landing[Reply], Callable[[], Awaitable[None]] | None]
 """What came, and what is left to do once everybody knows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Bytes that a stored response lacks, to be fetched under its validator."""
+
+    head: StoredHead
+    validator: bytes
+    part: Part
+    held: Held | None
+    """What is stored of it; None for nothing any more."""
+
+
 @dataclass(slots=True)
 class Errand:
     """What to fetch, and what is at hand."""
 
     ask: Ask
-    found: Sequence[Stored]
-    validated: Stored | None
+    found: Sequence[Held]
+    validated: Held | None
     """Ask with the validators of what is stored, this one chosen; None: ask without conditions."""
     hides_failures: bool
     """A stale copy may stand in for an answer that is a failure, so such an answer counts as none."""
     background: bool = False
     """Nobody waits; the fetch goes to its end all the same."""
+    hole: Hole | None = None
+    at: int = 0
+    """Of the bytes in the hole the first that is wanted."""
+    narrowed: bytes | None = None
+    """A Range that goes along instead of the viewer's."""
+
+    @property
+    def request(self) -> RequestHead:
+        """The request that the fetch is for."""
+        asked = self.ask.request
+        if self.narrowed is None:
+            return asked
+        return asked.with_headers(asked.headers.replaced(b"Range", self.narrowed))
 
     @property
     def ranged(self) -> bool:
@@ -57,7 +83,14 @@ class Errand:
     @property
     def key(self) -> bytes:
         """Whoever wants the same joins under this key; a part is shared by those who asked for the same part."""
-        return range_key(self.ask.key, self.ask.request) if self.ranged else self.store_key
+        if self.hole is not None:
+            return hole_key(self.ask.key, self.hole.validator)
+        return range_key(self.ask.key, self.request) if self.ranged else self.store_key
+
+    @property
+    def region(self) -> tuple[int, int] | None:
+        """The bytes [start, end) that the fetch is for, when it is for others than those the viewer asked for."""
+        return None if self.hole is None else (self.hole.part.first, self.hole.part.last + 1)
 
     @property
     def store_key(self) -> bytes:
@@ -70,14 +103,16 @@ class Fetcher:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Tiers,
         nexthop: NextHop,
         page: SharedPage,
         ledger: Ledger,
         counters: Counters,
         clocks: Clocks,
         searches: Searches,
+        windows: Windows,
     ) -> None:
+        self._windows = windows
         self._searches = searches
         self._store = store
         self._nexthop = nexthop
@@ -98,9 +133,12 @@ class Fetcher:
         return ask.refresh or (key, ask.generation) not in self._refreshed
 
     async def fetch(self, errand: Errand, flight: Flight[Reply]) -> Landed:
-        """Ask upstream once (twice when a 304 is about nothing we have). Raises OriginError, Overloaded."""
+        """Ask upstream once (twice when a 304 is about nothing we have, or a part of nothing we have). Raises
+        OriginError, Overloaded."""
         ask = errand.ask
         refresh = self.must_refresh(ask, errand.store_key)
+        if errand.hole is not None:
+            return await self._fetch_hole(errand, errand.hole, refresh, flight)
         reply = await self._send(errand, self._question(errand), refresh, flight)
         if reply.head.status == 304:
             refreshed = self._refresh(errand, reply)
@@ -118,6 +156,28 @@ class Fetcher:
         if ask.request.method == "HEAD" and reply.head.status == 200:
             self._heed_head(errand, reply)
         return self._land(errand, flight, reply)
+
+    async def _fetch_hole(self, errand: Errand, hole: Hole, refresh: bool, flight: Flight[Reply]) -> Landed:
+        """The bytes that are missing; or whatever the origin has instead of the response that lacks them."""
+        asked = validation.for_part(errand.ask.request, hole.part.first, hole.part.last, hole.validator)
+        reply = await self._send(errand, asked, refresh, flight)
+        carried = received_part(reply.head)
+        if carried is not None and partial.combines(hole.head, reply.head, reply.received_at):
+            brings = carried.part is not None and carried.part.first <= errand.at <= carried.part.last
+            if brings and self._refusal(errand, reply, parts=True) is None:
+                return self._land(errand, flight, reply)
+        instead = replace(errand, hole=None)
+        if reply.head.status in (206, 304, 412, 416):
+            # Another representation by now, or one not to be kept: the viewer gets what the origin makes of its own.
+            reply.body.close()
+            reply = await self._send(errand, self._plain(instead), refresh, flight)
+        if hole.held is not None and not lookup.is_failure(reply.head.status, errand.ask.behavior.caching):
+            self._store.remove(hole.held)
+        return self._land(instead, flight, reply)
+
+    def _refusal(self, errand: Errand, reply: Reply, *, parts: bool) -> Reason | None:
+        ask = errand.ask
+        return storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at, parts=parts)
 
     async def keep(self, errand: Errand, reply: Reply, flight: Flight[Reply]) -> Landed:
         """Store an answer that has come already: to a POST that speaks for its target (RFC 9110 section 9.3.3)."""
@@ -140,7 +200,7 @@ class Fetcher:
         return validation.with_range(asking, request) if errand.ranged else asking
 
     def _plain(self, errand: Errand) -> RequestHead:
-        request = errand.ask.request
+        request = errand.request
         bare = validation.unconditional(request)
         return validation.with_range(bare, request) if errand.ranged else bare
 
@@ -184,66 +244,76 @@ class Fetcher:
                 self._store.refresh(stored, fresh, self._terms(ask, fresh, edition))
 
     def _land(self, errand: Errand, flight: Flight[Reply], reply: Reply) -> Landed:
-        ask, parts = errand.ask, errand.ranged
-        refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at, parts=parts)
+        ask, parts = errand.ask, errand.ranged or errand.hole is not None
+        refusal = self._refusal(errand, reply, parts=parts)
         if refusal is not None:
             anybody = ask.request.with_headers(ask.request.headers.without(PERSONAL))
             caching = ask.behavior.caching
             lasting = storing.refusal(anybody, reply.head, caching, reply.received_at, parts=parts) is not None
             return Alone(reply, refusal, lasting), None
-        writer = self._store.begin(errand.store_key, reply.body.length)
-        if writer is None:
-            too_large = (reply.body.length or 0) > self._store.object_max
-            return Alone(reply, Reason.TOO_LARGE if too_large else Reason.NO_SPACE), None
-        head = storing.stored_head(
+        came = storing.stored_head(
             ask.request,
             reply.head,
             requested_at=reply.requested_at,
             received_at=reply.received_at,
             as_of=reply.as_of,
         )
-        settings = ask.serving.settings.fills
-        part, edition = received_part(reply.head), self._edition(ask, reply)
-        fill = Fill(head, reply.body, writer, settings.window, self._counters, lambda: flight.waiters > 0, part)
+        settings, part, edition = ask.serving.settings.fills, received_part(reply.head), self._edition(ask, reply)
+        onto = None if part is None else self._onto(errand, came)
+        head = came if onto is None else partial.joined(onto.head, came)
+        first = 0 if part is None or part.part is None else part.part.first
+        deposit = self._store.deposit(
+            errand.store_key,
+            head,
+            self._terms(ask, head, edition),
+            size=reply.body.length,
+            first=first,
+            length=reply.body.length if part is None else part.length,
+            onto=onto,
+        )
+        if deposit is None and errand.hole is not None:
+            deposit = Deposit(None)  # not kept, but what is stored is of use with it only
+        if deposit is None:
+            too_large = (reply.body.length or 0) > self._store.object_max
+            return Alone(reply, Reason.TOO_LARGE if too_large else Reason.NO_SPACE), None
+        fill = Fill(head, reply.body, deposit, self._windows, self._counters, lambda: flight.waiters > 0, part)
         if errand.background:
             fill.keep()
 
-        def commit(writer: Writer, trailers: Headers) -> bool:
-            if part is not None:
-                return self._commit_part(errand, reply, head, part, edition, writer)
+        def remember() -> None:
             if ask.serving.settings.cache.no_vary_search:
                 self._searches.remember(ask, head)
-            return writer.commit(head, trailers, self._terms(ask, head, edition))
+
+        settler = Settler(
+            store=self._store,
+            ledger=self._ledger,
+            ask=ask,
+            key=errand.store_key,
+            reply=reply,
+            head=came,
+            filled=head,
+            part=part,
+            deposit=deposit,
+            flight=flight,
+            terms=lambda head: self._terms(ask, head, edition),
+            remember=remember,
+            now=self._clocks.wall,
+        )
+        ahead = 0 if errand.hole is None else (1 + settings.read_ahead) * settings.interval
 
         async def rest() -> None:
-            await fill.pump(commit, settings.finish_remaining)
+            await fill.pump(settler, max(ahead, settings.finish_remaining))
 
         return Filled(fill, _came(reply, edition)), rest
 
-    def _commit_part(
-        self, errand: Errand, reply: Reply, head: StoredHead, carried: ContentRange, edition: int, writer: Writer
-    ) -> bool:
-        """Keep a part: with the others of the same body where there are such, otherwise by itself."""
-        ask, part, length = errand.ask, carried.part, carried.length
-        if part is None or length is None or writer.length != part.length:
-            writer.abandon()  # the body is not what its head says
-            return False
-        if head.parts is None:
-            return writer.commit(head, Headers(), self._terms(ask, head, edition))
-        for stored in self._store.find(errand.store_key, self._clocks.wall()):
-            usable = stored.terms.generation == ask.generation and self._ledger.covers(stored.head.as_of, ask.floor)
-            if not usable or stored.head.vary != head.vary:
-                continue
-            if partial.combines(stored.head, reply.head, reply.received_at):
-                grown = partial.combined(
-                    stored.head,
-                    reply.head,
-                    requested_at=reply.requested_at,
-                    received_at=reply.received_at,
-                    as_of=reply.as_of,
-                )
-                return writer.extend(stored, grown, self._terms(ask, grown, edition), part.first)
-        return writer.commit_part(head, self._terms(ask, head, edition), part.first, length)
+    def _onto(self, errand: Errand, came: StoredHead) -> Held | None:
+        """The stored response that a part which has come is of."""
+        hole = errand.hole
+        held: Sequence[Held] = errand.found if hole is None else () if hole.held is None else (hole.held,)
+        for each in held:
+            if each.head.vary == came.vary and each.head.parts is not None and partial.of_one_body(each.head, came):
+                return each
+        return None
 
     def _edition(self, ask: Ask, reply: Reply) -> int:
         """The edition of what has just come: the owner of the key makes a new one, others are told."""
@@ -256,7 +326,7 @@ class Fetcher:
         return Terms(keep_until, ask.generation, edition)
 
 
-def _sized(stored: Stored) -> StoredHead:
+def _sized(stored: Held) -> StoredHead:
     """The head of a stored response with a Content-Length: one that came in chunks has a length by now too."""
     if b"content-length" in stored.head.headers:
         return stored.head

@@ -3,15 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable
+from typing import Protocol
 
-from edgeproxy.errors import BodyAborted
+from edgeproxy.errors import BodyAborted, DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.message import Body
 from edgeproxy.outcome import StoredHead
-from edgeproxy.rules.ranges import ContentRange, Part
-from edgeproxy.store.memory import Writer
+from edgeproxy.rules.ranges import ContentRange
+from edgeproxy.store.deposit import Deposit
+from edgeproxy.store.writer import DiskWriter
 from edgeproxy.telemetry.counters import Counter, Counters
+
+WINDOW_MIN = 64 * 1024
+"""Bytes; no fill is given less, however many there are."""
+
+
+class Lost(BodyAborted):
+    """The bytes wanted went to a disk that has failed since; those that come are still there to be read."""
+
+
+class Windows:
+    """What fills that are not in memory as a whole may keep there: `total` bytes for all, `most` for one; and how much
+    they may hand to the disk before it has written what it got: `owed_max` for all."""
+
+    def __init__(self, total: int, most: int, owed_max: int = 8 * 1024 * 1024) -> None:
+        self._total = total
+        self._most = most
+        self._owed_max = owed_max
+        self.tapes: set[DiskWriter] = set()
+        """That bytes are handed to."""
+        self.open = 0
+        """How many share it."""
+
+    @property
+    def share(self) -> int:
+        """Bytes for each of them."""
+        return max(WINDOW_MIN, min(self._most, self._total // max(1, self.open)))
+
+    async def room(self) -> None:
+        """Return when the disk may be handed more."""
+        while True:
+            owing = [tape for tape in self.tapes if tape.backlog]
+            if sum(tape.backlog for tape in owing) <= self._owed_max:
+                return
+            await owing[0].less()
+
+
+class Settling(Protocol):
+    """What becomes of what has come."""
+
+    async def whole(self, trailers: Headers) -> None:
+        """All of it."""
+        ...
+
+    async def begun(self, received: int) -> None:
+        """The first `received` bytes, at least one; nobody wants more now, or this worker ends."""
+        ...
 
 
 def _nobody() -> bool:
@@ -20,19 +69,19 @@ def _nobody() -> bool:
 
 
 class Fill:
-    """One such body.
+    """One such body, or a part of one.
 
-    As long as `writer` takes the bytes, all of them are there for everybody. When the store has no room for more the
-    fill takes no new readers once it is read, and keeps `window` bytes for those it has: then the slowest one sets the
-    pace.
+    While the deposit is in memory all bytes are there for everybody. What goes to disk is read back from there by those
+    who are behind the window. When the store takes no more the fill takes no new readers once it is read, and keeps a
+    window for those it has: then the slowest one sets the pace.
     """
 
     def __init__(
         self,
         head: StoredHead,
         body: Body,
-        writer: Writer,
-        window: int,
+        deposit: Deposit,
+        windows: Windows,
         counters: Counters,
         awaited: Callable[[], bool],
         part: ContentRange | None = None,
@@ -42,48 +91,73 @@ class Fill:
         self.head = head
         self.part = part
         self.length = body.length
+        self.first = 0 if part is None or part.part is None else part.part.first
+        """Where in the complete body it begins."""
         self.received = 0
         """Bytes so far."""
         self.trailers = Headers()
         self.done = False
         self.error: BodyAborted | None = None
         self._body = body
-        self._writer: Writer | None = writer
-        self._space = writer
-        """Counts the bytes that are here, also when they will not be kept."""
+        self._deposit = deposit
         self._returned: Callable[[], None] | None = None
         """Ends the loan that remains for those who still read when all has come."""
-        self._blocks = writer.blocks
-        self._dropped = 0
-        self._window = window
+        self._blocks: list[bytes] = []
+        self._starts: list[int] = []
+        """Where each block begins, counted from this fill's first byte."""
+        self._held = 0
+        self._windows = windows
+        self._windowed = False
+        self._tape: DiskWriter | None = None
+        """Counted among the window's."""
         self._counters = counters
         self._awaited = awaited
         self._kept = False
         self._stopped = False
         self._closed = False
+        self._spoiled = False
         self._finish_remaining = 0
         self._pumping: asyncio.Task[None] | None = None
         self._readers: set[FillReader] = set()
         self._room = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def joinable(self) -> bool:
         """Whether a new reader would find every byte from the first on."""
         return not self._stopped and not self._closed
 
-    def reader(self, part: Part | None = None) -> FillReader:
-        """A body that reads this fill from its beginning to its end, or a part of it."""
-        reader = FillReader(self, part)
+    @property
+    def on_disk(self) -> bool:
+        """Whether bytes are read back from a disk, which may fail."""
+        return self._deposit.tape is not None
+
+    @property
+    def base(self) -> int:
+        """The first byte that is here, counted from this fill's first one."""
+        return self._starts[0] if self._starts else self.received
+
+    def reader(self, first: int = 0, length: int | None = None) -> FillReader:
+        """A body that reads this fill to its end, or `length` bytes of it from `first` on (of this fill)."""
+        reader = FillReader(self, first, length)
         self._readers.add(reader)
         if self.done and self._returned is None:
-            self._returned = self._space.lend()
+            self._returned = self._deposit.lend()
         return reader
 
     def keep(self) -> None:
         """Go on to the end although nobody reads: the one who asked needed only the head, or asked for others."""
         self._kept = True
 
-    async def pump(self, commit: Callable[[Writer, Headers], bool], finish_remaining: int) -> None:
+    async def over(self) -> None:
+        """Return when nothing more will come, and what was to be kept is."""
+        await self._over.wait()
+
+    def spoil(self) -> None:
+        """What comes is not to be kept, nor read by anybody who does not read it already."""
+        self._closed = self._spoiled = True
+
+    async def pump(self, settling: Settling, finish_remaining: int) -> None:
         """Move the body to its end. Returns when it is over, one way or the other; never raises an EdgeError.
 
         When nobody reads any more it goes on only if it is kept, or if at most `finish_remaining` bytes are missing.
@@ -96,39 +170,91 @@ class Fill:
             self._fail(error)
         except asyncio.CancelledError:
             self._fail(BodyAborted("The fetch was stopped."))
+            self._pumping = None
+            if self.received and self._deposit.open and not self._spoiled:
+                await settling.begun(self.received)
             raise
         else:
             self.trailers = self._body.trailers
-            if self._writer is not None:
-                commit(self._writer, self.trailers)
-            self.done = True
+            if self._deposit.in_memory and not self._spoiled:
+                await settling.whole(self.trailers)
+            self._finish()
+            if self._deposit.tape is not None and not self._spoiled:
+                await settling.whole(self.trailers)
         finally:
-            self._pumping = None
-            self._awaited = _nobody  # it knows the flight, which knows us
-            if not self._readers:
-                self._space.abandon()
-            elif self._returned is None:
-                self._returned = self._space.lend()
-            self._body.close()
-            self._wake()
+            self._end()
+
+    def _finish(self) -> None:
+        self._pumping = None
+        self.done = True
+        if self._readers and self._returned is None:
+            self._returned = self._deposit.lend()
+        self._body.close()
+        self._wake()
+
+    def _end(self) -> None:
+        self._pumping = None
+        self._awaited = _nobody  # it knows the flight, which knows us
+        if self._windowed:
+            self._windows.open -= 1
+            self._windowed = False
+            if self._tape is not None:
+                self._windows.tapes.discard(self._tape)
+        if not self._readers:
+            self._deposit.abandon()
+        elif self._returned is None:
+            self._returned = self._deposit.lend()
+        self._body.close()
+        self._over.set()
+        self._wake()
 
     async def _pump(self) -> None:
         while block := await self._body.read():
+            if self._deposit.tape is not None:
+                await self._windows.room()
+            self._deposit.append(block)
+            self._blocks.append(block)
+            self._starts.append(self.received)
+            self._held += len(block)
             self.received += len(block)
-            if self._writer is not None and not self._writer.append(block):
-                self._writer = None
-            if self._writer is None:
-                self._blocks.append(block)
-                self._trim()
             self._wake()
             self._stop_if_unread()
-            while self._writer is None and self._backlog() > self._window and (self._readers or self._awaited()):
-                if self._readers:
-                    self._room.clear()
-                    await self._room.wait()
-                else:
-                    await asyncio.sleep(0)  # whoever waits for the head begins to read in one of the next steps
+            if not self._deposit.in_memory:
+                await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Return when no more is here than may be: most of it is safe on disk, or read by everybody."""
+        if not self._windowed:
+            self._windows.open += 1
+            self._windowed = True
+            self._tape = self._deposit.tape
+            if self._tape is not None:
+                self._windows.tapes.add(self._tape)
+        await self._drained()
+        while self._held > self._windows.share:
+            if self._deposit.tape is not None:
+                before = self._held
+                await self._drained()
+                if self._held == before and self._deposit.tape is not None:
+                    return  # the disk gathers more before it can be read back
+            elif self._readers:
+                self._room.clear()
+                await self._room.wait()
                 self._trim()
+            elif self._awaited():
+                await asyncio.sleep(0)  # whoever waits for the head begins to read in one of the next steps
+                self._trim()
+            else:
+                return
+
+    async def _drained(self) -> None:
+        """Let the disk take what it can, and let that go from here."""
+        tape = self._deposit.tape
+        if tape is not None:
+            await tape.drained()
+            if tape.failed:
+                self._deposit.lose()
+        self._trim()
 
     def _stop_if_unread(self) -> None:
         """Nobody reads, nobody is about to, and it is not worth finishing: do not even wait for the next byte."""
@@ -136,24 +262,33 @@ class Fill:
             return
         missing = self._body.length
         worth_finishing = self._kept or (missing is not None and missing <= self._finish_remaining)
-        if self._writer is None or not worth_finishing:
+        if not self._deposit.open or not worth_finishing:
             self._stopped = True
             self._counters.add(Counter.FILLS_STOPPED)
             self._pumping.cancel()
 
-    def _backlog(self) -> int:
-        return sum(map(len, self._blocks))
-
     def _trim(self) -> None:
-        """Let go what everybody has read, unless somebody is about to begin."""
-        if self._awaited():
+        """Let go what is safe on disk; or what everybody has read, unless somebody is about to begin."""
+        if self._deposit.in_memory:
             return
-        read = min((reader.position for reader in self._readers), default=self._dropped + len(self._blocks))
-        surplus = read - self._dropped
-        if surplus > 0:
-            self._space.give_back(sum(map(len, self._blocks[:surplus])))
-            del self._blocks[:surplus]
-            self._dropped += surplus
+        on_disk = self._deposit.tape is not None
+        if not on_disk and self._awaited():
+            return
+        here = [reader.position for reader in self._readers if reader.position >= self.base]
+        until = min(here, default=self.received)
+        safe = self._deposit.safe_until(self.base) if on_disk else until
+        share, count, gone = self._windows.share, 0, 0
+        for block, start in zip(self._blocks, self._starts, strict=True):
+            end = start + len(block)
+            if end > safe or (end > until and self._held - gone <= share):
+                break
+            count += 1
+            gone += len(block)
+        if count:
+            self._held -= gone
+            self._deposit.give_back(gone)
+            del self._blocks[:count]
+            del self._starts[:count]
 
     def _fail(self, error: BodyAborted) -> None:
         self.error = error
@@ -164,16 +299,34 @@ class Fill:
         for reader in self._readers:
             reader.wake()
 
-    def block(self, position: int) -> bytes | None:
-        """The block at a position, None when it has not come yet."""
-        index = position - self._dropped
-        return self._blocks[index] if index < len(self._blocks) else None
+    def here(self, position: int) -> bytes | None:
+        """The bytes from a position to the end of their block, when they are in memory."""
+        index = bisect_right(self._starts, position) - 1
+        if index < 0:
+            return None
+        block, skipped = self._blocks[index], position - self._starts[index]
+        if not skipped:
+            return block
+        return block[skipped:] or None
+
+    async def back(self, position: int, length: int) -> bytes:
+        """Bytes that have left memory, at most `length`. Raises Lost."""
+        tape = self._deposit.tape
+        if tape is not None:
+            first = self.first + position
+            try:
+                data = await tape.read(first, first + min(length, self.base - position))
+            except DiskFailed as error:
+                raise Lost(str(error)) from None
+            if data:
+                return data
+        raise Lost("The disk has failed while a body was on its way there.")
 
     def moved(self) -> None:
         """A reader took a block."""
-        if self._writer is None:
+        if not self._deposit.open and not self.done:
             self._closed = True
-            self._room.set()
+        self._room.set()
 
     def left(self, reader: FillReader) -> None:
         """A reader is gone, finished or not."""
@@ -188,13 +341,14 @@ class Fill:
 class FillReader:
     """A Body over a fill, or over a part of it."""
 
-    def __init__(self, fill: Fill, part: Part | None) -> None:
+    def __init__(self, fill: Fill, first: int, length: int | None) -> None:
         self._fill = fill
-        self._skip = 0 if part is None else part.first
-        self._whole = part is None
-        self._left = fill.length if part is None else part.length
+        self._whole = length is None
+        rest = None if fill.length is None else fill.length - first
+        self._left = rest if length is None else length
         self._waiting: asyncio.Future[None] | None = None
-        self.position = 0
+        self.position = first
+        """The next byte, counted from the fill's first one."""
 
     @property
     def length(self) -> int | None:
@@ -205,32 +359,29 @@ class FillReader:
         return self._fill.trailers if self._whole else Headers()
 
     async def read(self) -> bytes:
+        """As Body.read. Raises Lost when the disk has failed under it, but the fill goes on."""
+        fill = self._fill
         while self._whole or self._left:
-            block = self._fill.block(self.position)
+            if self.position < fill.base:
+                return self._taken(await fill.back(self.position, self._left or fill.base))
+            block = fill.here(self.position)
             if block is not None:
-                self.position += 1
-                self._fill.moved()
-                wanted = self._wanted(block)
-                if wanted:
-                    return wanted
-            elif self._fill.error is not None:
-                raise self._fill.error
-            elif self._fill.done:
+                return self._taken(block)
+            if fill.error is not None:
+                raise fill.error
+            if fill.done:
                 break
-            else:
-                self._waiting = asyncio.get_running_loop().create_future()
-                await self._waiting
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
         return b""
 
-    def _wanted(self, block: bytes) -> bytes:
-        if self._skip:
-            skipped = min(self._skip, len(block))
-            self._skip -= skipped
-            block = block[skipped:]
+    def _taken(self, block: bytes) -> bytes:
         if self._left is not None:
             if not self._whole:
                 block = block[: self._left]
             self._left -= len(block)
+        self.position += len(block)
+        self._fill.moved()
         return block
 
     def wake(self) -> None:

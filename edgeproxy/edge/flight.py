@@ -7,8 +7,9 @@ A flight is a task of its own. It lands once, when the head is known:
     Alone       the answer cannot be shared: it belongs to the leader, all others go on by themselves
     (an error)  everybody who waits gets it
 
-How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy, or the error) · waited
-too long (goes alone) · too many wait already (goes alone). All of these are counted.
+How a follower's wait ends: landed · landed as Alone (goes alone) · failed (its own stale copy; else it waits once more,
+for another fetch that one of those who waited leads; else the error) · waited too long (goes alone) · too many wait
+already (goes alone). All of these are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from edgeproxy.message import ResponseHead
 from edgeproxy.model import AsOf
 from edgeproxy.outcome import Reason, Result
 from edgeproxy.settings import Fills
-from edgeproxy.store.memory import Stored
+from edgeproxy.store.tiers import Held
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.values import value
 
@@ -60,7 +61,7 @@ class Filled:
 class Refreshed:
     """What is stored was validated."""
 
-    stored: Stored
+    stored: Held
     came: Came
 
 
@@ -99,6 +100,12 @@ class Flight(Generic[Own]):
     led: bool = False
     """The request that started it is still there."""
     landing: Landing[Own] | None = None
+    region: tuple[int, int] | None = None
+    """[start, end) of the body that it was sent for, when that is not the whole."""
+    whole_key: bytes = b""
+    """Where it is to be found when the whole has come instead."""
+    spoiled: bool = False
+    """What it brings is not to be kept, nor shared with those who come from now on."""
     task: asyncio.Task[None] | None = None
 
     def announce(self, head: ResponseHead) -> None:
@@ -165,10 +172,17 @@ class Flights(Generic[Own]):
             return False
         return True
 
-    def start(self, key: bytes, mark: Mark, start: Start[Own]) -> Flight[Own]:
+    def start(
+        self,
+        key: bytes,
+        mark: Mark,
+        start: Start[Own],
+        region: tuple[int, int] | None = None,
+        whole_key: bytes = b"",
+    ) -> Flight[Own]:
         """Begin a fetch that others may join."""
         loop = asyncio.get_running_loop()
-        flight: Flight[Own] = Flight(key, mark, loop.create_future())
+        flight: Flight[Own] = Flight(key, mark, loop.create_future(), region=region, whole_key=whole_key)
         self._flights.setdefault(key, []).append(flight)
         self._open += 1
         self._counters.add(Counter.FILLS)
@@ -241,6 +255,8 @@ class Flights(Generic[Own]):
                 raise
             return
         flight.landing = landing
+        if flight.region is not None and isinstance(landing, Filled) and landing.fill.part is None:
+            self._move(flight, flight.whole_key)
         flight.landed.set_result(landing)
         if isinstance(landing, Alone):
             if landing.lasting:
@@ -257,17 +273,40 @@ class Flights(Generic[Own]):
         finally:
             self._end(flight)
 
+    def spoil(self, matches: Callable[[bytes], bool]) -> int:
+        """Fetches under keys that match bring nothing that is kept or joined any more; how many there were."""
+        spoiled = 0
+        for flights in self._flights.values():
+            for flight in flights:
+                if matches(flight.key):
+                    spoiled += 1
+                    flight.spoiled = True
+                    if isinstance(flight.landing, Filled):
+                        flight.landing.fill.spoil()
+        return spoiled
+
+    def _move(self, flight: Flight[Own], key: bytes) -> None:
+        """It is to be found under another key from now on."""
+        self._unlist(flight)
+        flight.key = key
+        self._flights.setdefault(key, []).append(flight)
+
+    def _unlist(self, flight: Flight[Own]) -> bool:
+        flights = self._flights.get(flight.key)
+        if flights is None or flight not in flights:
+            return False
+        flights.remove(flight)
+        if not flights:
+            del self._flights[flight.key]
+        return True
+
     def _reclaim(self, landing: Alone[Own]) -> None:
         if landing.own is not None:
             own, landing.own = landing.own, None
             self._discard(own)
 
     def _end(self, flight: Flight[Own]) -> None:
-        flights = self._flights.get(flight.key)
-        if flights is not None and flight in flights:
-            flights.remove(flight)
-            if not flights:
-                del self._flights[flight.key]
+        if self._unlist(flight):
             self._open -= 1
             self._counters.add(Counter.FILLS_OPEN, -1)
 

@@ -112,6 +112,8 @@ class HopAnswer:
     """Which answered from its store, or asked the origin."""
     upstream: tuple[float, float] | None = None
     """What that took: seconds to connect, and to the first byte; None from the store."""
+    invalid: bool = False
+    """With `error`: the origin's answer could not be understood, and to ask again would bring another like it."""
 
     def field(self) -> Field:
         """The header field that carries this."""
@@ -119,7 +121,7 @@ class HopAnswer:
         if self.mismatch is not None:
             words["m"] = self.mismatch
         if self.error:
-            words["g"] = "1"
+            words["g"] = "2" if self.invalid else "1"
         if self.edition:
             words["v"] = str(self.edition)
         if self.layer is not Layer.REC:
@@ -140,7 +142,8 @@ def read_answer(headers: Headers) -> HopAnswer | None:
             AsOf(words["e"], int(words["n"])),
             Result(words["o"]),
             words.get("m"),
-            error=words.get("g") == "1",
+            error=words.get("g") in ("1", "2"),
+            invalid=words.get("g") == "2",
             edition=int(words.get("v", "0")),
             layer=Layer(words.get("l", Layer.REC.value)),
             upstream=_times(words["t"]) if "t" in words else None,

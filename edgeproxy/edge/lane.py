@@ -38,6 +38,7 @@ from edgeproxy.message import Client, Peer
 from edgeproxy.model import Rules
 from edgeproxy.rules.key import head_key
 from edgeproxy.store.memory import MemoryStore, Stored
+from edgeproxy.store.tiers import Held
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.telemetry.log import OFF
 from edgeproxy.telemetry.record import text_of
@@ -166,7 +167,7 @@ class Space:
             self._seen[mark % _SEEN] = mark
         return known
 
-    def learn(self, ask: Ask, reply: Reply, found: Sequence[Stored]) -> None:
+    def learn(self, ask: Ask, reply: Reply, found: Sequence[Held]) -> None:
         """Remember the answer to a request."""
         cut = lines.cut(ask.incoming.raw)
         if cut is None:
@@ -290,7 +291,7 @@ class Lane:
             known.fit(reply)
         return True
 
-    def learn(self, ask: Ask, stored: Stored, found: Sequence[Stored]) -> None:
+    def learn(self, ask: Ask, stored: Stored, found: Sequence[Held]) -> None:
         """The pipeline answers this request as a fresh hit; `found` is what it chose from."""
         if not ask.incoming.raw or ask.serving is not self._serving or not _is_plain(ask, stored):
             return

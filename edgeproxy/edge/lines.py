@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from edgeproxy.edge.ask import Ask
 from edgeproxy.headers import INTERNAL_PREFIX
 from edgeproxy.model import Choice
-from edgeproxy.store.memory import Stored
+from edgeproxy.store.tiers import Held
 from edgeproxy.telemetry.record import text_of
 
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([\t\x20-\x7e\x80-\xff]*+)")
@@ -134,7 +134,7 @@ def cut(head: bytes) -> tuple[bytes, list[bytes]] | None:
     return name, lines
 
 
-def matters(ask: Ask, found: Sequence[Stored], viewer_is_told: bool) -> frozenset[bytes]:
+def matters(ask: Ask, found: Sequence[Held], viewer_is_told: bool) -> frozenset[bytes]:
     """The names of the fields that may change what a request like this one is answered with.
 
     `found` is what is stored for it: a field that one of them varies on matters to the choice. `viewer_is_told`: the

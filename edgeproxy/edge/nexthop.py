@@ -24,7 +24,7 @@ from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
-from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
+from edgeproxy.errors import Detail, OriginError, OriginInvalid, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Origin, Rules
@@ -246,7 +246,8 @@ class NextHop:
             raise _Unusable(OriginError(f"The tier works with another {answer.mismatch}."))
         if answer is not None and answer.error and exchange.head.status >= 500:
             exchange.body.close()
-            raise OriginError("The tier could not get it either.", status=exchange.head.status)
+            kind = OriginInvalid if answer.invalid else OriginError
+            raise kind("The tier could not get it either.", status=exchange.head.status)
         as_of = applied if answer is None else answer.as_of
         result = Result.MISS if answer is None else answer.result
         reply = self._reply(exchange, as_of, requested_at, result)

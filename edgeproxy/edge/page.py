@@ -1,14 +1,25 @@
 """One page of shared memory for what every worker of a node must see at once.
 
-Layout, native byte order: eight signed 64-bit words, the generations and the editions (unsigned 32-bit), then one row
-of counters per worker. The parent makes it before the first worker is forked; anonymous memory, so it ends with the
-node.
+Two parts. In anonymous memory, which ends with the node: eight signed 64-bit words and one row of counters per worker.
+In a file, so that what is on disk stays unusable after a restart when it was before: a head, the generations and the
+editions (unsigned 32-bit), all in native byte order. The parent makes both before the first worker is forked.
+
+The file is mapped shared: what a process wrote there is in the system's hands at once, and survives its being killed.
+It does not survive a crash of the machine. So a file that was not closed in good order and is of another boot is not
+believed: a new era begins, in which nothing is of use that was stored in an earlier one.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
@@ -17,6 +28,12 @@ from edgeproxy.telemetry.counters import ROW, Counter, Counters, total
 BUCKETS = 1 << 18
 """Of generations and of editions. Resources that share one lose what is stored together; with this many that is rare,
 and only costs a miss."""
+
+_HEAD = struct.Struct("=8sIIB16s64s")
+"""Magic, layout, buckets, whether it was closed in good order, era, boot."""
+_HEAD_BYTES = 128
+_MAGIC = b"edgepage"
+_LAYOUT = 1
 
 
 class _Word(IntEnum):
@@ -31,20 +48,52 @@ class _Word(IntEnum):
 class SharedPage:
     """What the workers of one node share. Single words are written whole, so readers need no lock."""
 
-    def __init__(self, workers: int) -> None:
-        generations_at = 8 * _Word.WORDS
-        editions_at = generations_at + 4 * BUCKETS
-        rows_at = editions_at + 4 * BUCKETS
-        self._memory = mmap.mmap(-1, rows_at + 8 * ROW * workers)
-        view = memoryview(self._memory)
-        self._words = view[:generations_at].cast("q")
-        self.generations = view[generations_at:editions_at].cast("I")
-        self.editions = view[editions_at:rows_at].cast("I")
+    def __init__(
+        self,
+        workers: int,
+        path: Path | None = None,
+        boot: bytes = b"",
+        random_bytes: Callable[[int], bytes] = bytes,
+    ) -> None:
+        """`path`: the file, made when it is not there; None for one that ends with the node. `boot` names the time
+        since the machine started, `random_bytes` a new era. Raises OSError."""
+        rows_at = 8 * _Word.WORDS
+        view = memoryview(mmap.mmap(-1, rows_at + 8 * ROW * workers))
+        self._words = view[:rows_at].cast("q")
+        rows = view[rows_at:].cast("q")
+        self.rows = [Counters(rows[ROW * worker : ROW * (worker + 1)]) for worker in range(workers)]
+        self.boot = boot.strip().hex()
+        """Names the time since the machine started."""
+        self._boot = boot.strip()[:64].ljust(64, b"\0")
+        self._file = _opened(path)
+        self._memory = mmap.mmap(self._file, _HEAD_BYTES + 8 * BUCKETS)
+        self.era = self._era(random_bytes)
+        """Names the time in which generations and editions have not been forgotten."""
+        kept = memoryview(self._memory)[_HEAD_BYTES:]
+        self.generations = kept[: 4 * BUCKETS].cast("I")
+        self.editions = kept[4 * BUCKETS :].cast("I")
         """By bucket, for the hit lane, which looks at one of each for every request; `bucket` says where."""
         self.numbers = self._words[_Word.APPLIED : _Word.APPLIED + 1]
         """`applied`, for the same reason."""
-        rows = view[rows_at:].cast("q")
-        self.rows = [Counters(rows[ROW * worker : ROW * (worker + 1)]) for worker in range(workers)]
+
+    def _era(self, random_bytes: Callable[[int], bytes]) -> bytes:
+        magic, layout, buckets, clean, era, boot = _HEAD.unpack_from(self._memory)
+        ours = (magic, layout, buckets) == (_MAGIC, _LAYOUT, BUCKETS)
+        if not ours or not (clean or boot == self._boot):
+            era = random_bytes(16)
+            self._memory[_HEAD_BYTES:] = bytes(8 * BUCKETS)
+        self._write_head(era, clean=False)
+        return bytes(era)
+
+    def _write_head(self, era: bytes, *, clean: bool) -> None:
+        _HEAD.pack_into(self._memory, 0, _MAGIC, _LAYOUT, BUCKETS, clean, era, self._boot)
+
+    def close(self) -> None:
+        """In good order, after all workers have ended. Whatever cannot be written begins a new era next time."""
+        with contextlib.suppress(OSError):
+            self._memory.flush()
+            self._write_head(self.era, clean=True)
+            self._memory.flush()
 
     @property
     def applied(self) -> int:
@@ -98,9 +147,20 @@ class SharedPage:
     def next_generation(self, resource: bytes) -> None:
         """What is stored for this resource, in any worker, is unusable from now on (RFC 9111 section 4.4).
 
-        Two workers at once may count as one: what was stored before either is unusable all the same.
+        Each change has a number of its own: what is stored between two of them must not outlive the second.
         """
-        self.generations[_bucket(resource)] = self.generation(resource) + 1 & 0xFFFFFFFF
+        bucket = _bucket(resource)
+        with self._locked():
+            self.generations[bucket] = self.generations[bucket] + 1 & 0xFFFFFFFF
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """No other process changes a generation meanwhile. It takes microseconds, and a process that dies lets go."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1)
 
     def edition(self, key: bytes) -> int:
         """How often the owner of a key, or of one that shares its bucket, got something new from upstream for it.
@@ -122,6 +182,20 @@ class SharedPage:
     def total(self, counter: Counter) -> int:
         """A counter summed over the workers."""
         return total(self.rows, counter)
+
+
+def _opened(path: Path | None) -> int:
+    """The file, as long as it must be: what is not there yet is zeros. It stays open as long as the process lives."""
+    if path is None:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    else:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, _HEAD_BYTES + 8 * BUCKETS)  # a mapped hole on a full disk would be fatal
+    else:
+        os.ftruncate(descriptor, _HEAD_BYTES + 8 * BUCKETS)
+    return descriptor
 
 
 def _bucket(name: bytes) -> int:

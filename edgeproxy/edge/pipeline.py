@@ -24,23 +24,28 @@ from edgeproxy.cloudfront.origin_request import forwards_left
 from edgeproxy.edge.admission import Admission, Refused, resource
 from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
-from edgeproxy.edge.fetch import Errand, Fetcher
-from edgeproxy.edge.flight import Alone, Filled, Flight, Flights, Landing, Refreshed
+from edgeproxy.edge.chain import Chain
+from edgeproxy.edge.fetch import Errand, Fetcher, Hole
+from edgeproxy.edge.fill import Fill, Windows
+from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Flights, Landing, Refreshed
 from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.lane import Lane
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
-from edgeproxy.edge.parts import soon_there
+from edgeproxy.edge.parts import wanted
 from edgeproxy.edge.present import Trace
 from edgeproxy.edge.recorder import Recorder
 from edgeproxy.edge.searches import Searches
-from edgeproxy.errors import EdgeError, OriginError, Overloaded, Side
+from edgeproxy.edge.spans import Span, Spans
+from edgeproxy.edge.supply import Supply
+from edgeproxy.errors import BodyAborted, EdgeError, OriginError, OriginInvalid, Overloaded, Side
 from edgeproxy.message import Answer, BytesBody, Incoming, Peer
 from edgeproxy.model import Rules
 from edgeproxy.outcome import (
     Bypass,
+    Decision,
     Fetch,
     Reason,
     Result,
@@ -52,9 +57,10 @@ from edgeproxy.outcome import (
 )
 from edgeproxy.rules import freshness, lookup, storing
 from edgeproxy.rules.invalidating import invalidated_targets
-from edgeproxy.rules.key import head_key
-from edgeproxy.rules.partial import holds
-from edgeproxy.store.memory import MemoryStore, Stored
+from edgeproxy.rules.partial import holds, missing
+from edgeproxy.rules.ranges import foremost
+from edgeproxy.store.memory import Stored
+from edgeproxy.store.tiers import Held, Tiers
 from edgeproxy.telemetry.counters import Counter, Counters
 
 RESTING_SECONDS = 10
@@ -71,7 +77,7 @@ class Pipeline:
         self,
         place: Place,
         serving: Serving,
-        store: MemoryStore,
+        store: Tiers,
         nexthop: NextHop,
         page: SharedPage,
         ledger: Ledger,
@@ -90,11 +96,15 @@ class Pipeline:
         self._clocks = clocks
         self._admission = Admission(place, page, ledger, counters, clocks)
         fills = serving.settings.fills
-        self._flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
-        self._searches = Searches(store, page, ledger)
-        self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches)
-        self._answers = Answers(store, page, ledger, clocks)
-        self.lane = Lane(place, serving, store, page, ledger, self._answers, recorder, counters, clocks)
+        self.flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
+        self._searches = Searches(store.memory, page, ledger)
+        cache = serving.settings.cache
+        windows = Windows(fills.windows, fills.window, min(cache.disk_queue, cache.disk // 8) // 4)
+        self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
+        self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, clocks)
+        spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)
+        self._answers = Answers(store, spans, page, ledger, clocks)
+        self.lane = Lane(place, serving, store.memory, page, ledger, self._answers, recorder, counters, clocks)
         """What connections may answer without asking here."""
         self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
 
@@ -122,7 +132,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Stop what runs in the background."""
-        await self._flights.close()
+        await self.flights.close()
 
     # -- the decision -----------------------------------------------------------------------------------------------
 
@@ -140,19 +150,24 @@ class Pipeline:
     async def _from_cache(self, ask: Ask) -> Answer | None:
         """One round: decide, and do what was decided. None: decide again, what was waited for is not for us."""
         now = self._clocks.wall()
-        found = self._usable(ask, now)
-        decision = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
+        found = self._supply.in_memory(ask, now)
+        decision = self._decide(ask, found, now)
+        if isinstance(decision, Fetch) and self._supply.may_be_on_disk(ask):
+            found = await self._supply.anywhere(ask, now)
+            decision = self._decide(ask, found, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
             found, decision = self._searches.instead(ask, now) or (found, decision)
         match decision:
             case Serve(head, age):
+                self._store.touch(ask.key)
                 stored = _entry(found, head)
-                self.lane.learn(ask, stored, found)
-                return self._answers.stored(ask, stored, age, Result.HIT)
+                if isinstance(stored, Stored):
+                    self.lane.learn(ask, stored, found)
+                return await self._begun(self._answers.stored(ask, stored, age, Result.HIT))
             case ServeStale(head, _) if not ask.current:
                 stale = _entry(found, head)
                 self._refresh_later(ask, found, stale)
-                return self._serve_stale(ask, stale)
+                return await self._serve_stale(ask, stale)
             case ServeStale(head, _):
                 stale = _entry(found, head)
                 return await self._ask_upstream(ask, Reason.STALE, found, stale, stale)
@@ -166,40 +181,70 @@ class Pipeline:
             case Revalidate(head, reason, stale_if_error):
                 stored = _entry(found, head)
                 return await self._ask_upstream(ask, reason, found, stored, stored if stale_if_error else None)
+            case Fetch(reason, stale=None, partial=StoredHead() as head):
+                return await self._complete(ask, reason, found, _entry(found, head))
+            case Fetch(reason, head) if not found and not ask.learned and self._asks_for_several(ask):
+                return await self._learn(ask, reason)
             case Fetch(reason, head):
                 return await self._ask_upstream(ask, reason, found, None, None if head is None else _entry(found, head))
             case _:
                 assert_never(decision)
 
-    def _usable(self, ask: Ask, now: float) -> list[Stored]:
-        """What is stored under the key and covers this request (INVALIDATION rule 1), as if nothing else were there."""
-        if ask.refresh:
-            return []
-        found = list(self._store.find(ask.key, now))
-        if ask.request.method == "HEAD":
-            found += self._store.find(head_key(ask.key), now)
-        edition = None if ask.owner is None else self._page.edition(ask.key)
-        return [
-            stored
-            for stored in found
-            if stored.terms.generation == ask.generation
-            and (edition is None or stored.terms.edition == edition)
-            and self._ledger.covers(stored.head.as_of, ask.floor)
-        ]
-
     def _is_for_the_owner(self, ask: Ask) -> bool:
         """What the owner of the key may answer is for this request alone, so nobody here shares or keeps it."""
         return ask.owner is not None and lookup.asks_for_itself(ask.request, ask.behavior.caching)
 
-    def _serve_stale(self, ask: Ask, stored: Stored) -> Answer:
+    def _decide(self, ask: Ask, found: Sequence[Held], now: float) -> Decision:
+        return lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
+
+    async def _serve_stale(self, ask: Ask, stored: Held) -> Answer | None:
         self._counters.add(Counter.STALE_SERVED)
         age = freshness.current_age(stored.head, self._clocks.wall())
-        return self._answers.stored(ask, stored, age, Result.HIT)
+        return await self._begun(self._answers.stored(ask, stored, age, Result.HIT))
+
+    async def _begun(self, answer: Answer) -> Answer | None:
+        """An answer whose first bytes are at hand. None: they are damaged or gone, decide again."""
+        if isinstance(answer.body, Span | Chain):
+            try:
+                await answer.body.begin()
+            except BaseException as error:  # also when the viewer leaves: whoever fetches for it must know
+                answer.body.close()
+                if isinstance(error, BodyAborted):
+                    return None
+                raise
+        return answer
+
+    async def _complete(self, ask: Ask, reason: Reason, found: Sequence[Held], held: Held) -> Answer | None:
+        """Fetch what is missing of what was asked for: the first of it before anything is said, the rest as it goes."""
+        parts = wanted(ask.request, held.head, held.length, ask.distribution.rules)
+        first = next(hole for part in parts for hole in missing(held.head.parts or (), part))
+        errand = self._supply.errand(ask, held.head, held, first, found)
+        return await self._fetched(errand or Errand(ask, found, None, False), reason, None)
+
+    def _asks_for_several(self, ask: Ask) -> bool:
+        return ask.request.method == "GET" and foremost(ask.request.headers, 1) is not None
+
+    async def _learn(self, ask: Ask, reason: Reason) -> Answer | None:
+        """Several parts of something that is not stored: the first tells what the others are parts of. One fetch each
+        then, shared with others; instead of an answer that nobody else can use."""
+        ask.learned = True
+        errand = Errand(ask, (), None, False)
+        errand.narrowed = foremost(ask.request.headers, ask.serving.settings.fills.interval)
+        landing = await self._landing(errand, reason)
+        if isinstance(landing, Filled) and landing.fill.part is not None:
+            landing.fill.keep()
+            await landing.fill.over()
+            return None
+        if isinstance(landing, Alone) and (own := landing.own) is not None and own.head.status in (206, 416):
+            landing.own = None
+            own.body.close()
+            return await self._relay(ask, reason)
+        return None if landing is None else await self._landed(errand, landing)
 
     # -- upstream ---------------------------------------------------------------------------------------------------
 
     async def _ask_upstream(
-        self, ask: Ask, reason: Reason, found: Sequence[Stored], validated: Stored | None, fallback: Stored | None
+        self, ask: Ask, reason: Reason, found: Sequence[Held], validated: Held | None, fallback: Held | None
     ) -> Answer | None:
         """Fetch or revalidate, together with everybody who wants the same; `fallback` covers for a failure.
 
@@ -207,88 +252,66 @@ class Pipeline:
         """
         ask.trace.reason = reason
         if fallback is not None and ask.key in self._resting:
-            return self._serve_stale(ask, fallback)
+            return await self._serve_stale(ask, fallback)
         hides = fallback is not None and self._hides_failures(ask, fallback)
-        errand = Errand(ask, found, validated, hides)
+        return await self._fetched(Errand(ask, found, validated, hides), reason, fallback)
+
+    async def _fetched(self, errand: Errand, reason: Reason, fallback: Held | None) -> Answer | None:
+        ask = errand.ask
+        ask.trace.reason = reason
         try:
-            flight = None if reason is Reason.REQUEST else self._to_join(errand)
-            if flight is not None:
-                self._counters.add(Counter.WAITS)
-                landing = await self._flights.wait(flight, ask.incoming.interim)
-                ask.trace.collapsed = landing is not None
-            elif self._flights.may_start():
-                flight = self._flights.start(errand.key, self._fetcher.mark(ask), partial(self._fetcher.fetch, errand))
-                landing = await self._flights.lead(flight, ask.incoming.interim)
-            else:
-                landing = None
+            landing = await self._landing(errand, reason)
         except (OriginError, Overloaded) as error:
+            if fallback is None and self._may_retry(ask, error):
+                return None
             if fallback is None:
                 raise
             if ask.distribution.rules is Rules.CLOUDFRONT:
                 self._resting[ask.key] = None
             ask.trace.detail = error.detail.value
-            return self._serve_stale(ask, fallback)
-        if landing is None:
-            return await self._relay(ask, reason)
-        return self._landed(errand, landing)
+            return await self._serve_stale(ask, fallback)
+        return await self._relay(ask, reason) if landing is None else await self._landed(errand, landing)
 
-    def _hides_failures(self, ask: Ask, fallback: Stored) -> bool:
+    def _may_retry(self, ask: Ask, error: EdgeError) -> bool:
+        """Whether a request whose fetch has failed waits for another: once, if it did not lead that one itself. One of
+        those who waited leads the other, and all others wait for that. An answer that cannot be understood is one."""
+        if not ask.follows or ask.retried or not isinstance(error, OriginError) or isinstance(error, OriginInvalid):
+            return False
+        ask.retried = True
+        self._counters.add(Counter.WAITS_RETRIED)
+        return True
+
+    async def _landing(self, errand: Errand, reason: Reason) -> Landing[Reply] | None:
+        """What a fetch brings that this request joins or leads; None when it has to go alone."""
+        ask = errand.ask
+        flight = None if reason is Reason.REQUEST else self._supply.to_join(errand)
+        ask.follows = flight is not None
+        if flight is not None:
+            self._counters.add(Counter.WAITS)
+            landing = await self.flights.wait(flight, ask.incoming.interim)
+            ask.trace.collapsed = landing is not None
+            return landing
+        if not self.flights.may_start():
+            return None
+        return await self.flights.lead(self._start(errand), ask.incoming.interim)
+
+    def _start(self, errand: Errand) -> Flight[Reply]:
+        fetch = partial(self._fetcher.fetch, errand)
+        mark = self._fetcher.mark(errand.ask)
+        return self.flights.start(errand.key, mark, fetch, errand.region, errand.store_key)
+
+    def _hides_failures(self, ask: Ask, fallback: Held) -> bool:
         """Whether the stale copy may also stand in for an answer that is a failure (RFC 5861 section 4)."""
         return lookup.stale_allowed(
             fallback.head, ask.behavior.caching, self._clocks.wall(), error=True, request=ask.request
         )
 
-    def _to_join(self, errand: Errand) -> Flight[Reply] | None:
-        """A flight in progress that may bring what this request wants."""
-        ask = errand.ask
-        flying = self._flights.in_progress(errand.key)
-        if not flying and not errand.ranged:
-            return None
-        if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
-            return None
-        mark = self._fetcher.mark(ask)
-        for flight in flying:
-            same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
-            if not same or flight.mark.refresh < mark.refresh or not self._ledger.covers(flight.mark.as_of, ask.floor):
-                continue
-            if flight.landing is None or (isinstance(flight.landing, Filled) and self._joinable(ask, flight.landing)):
-                return flight
-        return self._brings_part(errand) if errand.ranged else None
-
-    def _brings_part(self, errand: Errand) -> Flight[Reply] | None:
-        """A fetch of the whole that will soon have the part asked for."""
-        ask = errand.ask
-        ahead = ask.serving.settings.fills.finish_remaining
-        for flight in self._flights.in_progress(errand.store_key):
-            if flight.mark.generation != ask.generation or not isinstance(flight.landing, Filled):
-                continue
-            near = soon_there(ask.request, flight.landing.fill, ask.distribution.rules, ahead)
-            if near and self._joinable(ask, flight.landing):
-                return flight
-        return None
-
-    def _joinable(self, ask: Ask, filled: Filled) -> bool:
-        """Whether a fill that this request did not start answers it too."""
-        return self._readable(ask, filled) and self._shared(ask, filled.fill.head)
-
-    def _shared(self, ask: Ask, head: StoredHead) -> bool:
-        """Whether a response that another request has just brought may be used for this one without asking again: a
-        collapsed request is no excuse for what a stored response would not do (RFC 9111 section 4)."""
-        decision = lookup.decide(ask.request, [replace(head, parts=None)], ask.behavior.caching, self._clocks.wall())
-        return isinstance(decision, Serve | ServeStale)
-
-    def _readable(self, ask: Ask, filled: Filled) -> bool:
-        """Whether a fill answers this request too: all of it is there, its Vary matches, it covers."""
-        fill = filled.fill
-        covers = self._ledger.covers(fill.head.as_of, ask.floor)
-        return fill.joinable and covers and lookup.matches(fill.head, ask.request, ask.behavior.caching)
-
-    def _landed(self, errand: Errand, landing: Landing[Reply]) -> Answer | None:
+    async def _landed(self, errand: Errand, landing: Landing[Reply]) -> Answer | None:
         ask, trace = errand.ask, errand.ask.trace
         head = _head_of(landing)
         if head is not None and not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
-            self._flights.do_not_share(errand.key, Reason.STALE)
-        if head is not None and trace.collapsed and not self._shared(ask, head):
+            self.flights.do_not_share(errand.key, Reason.STALE)
+        if head is not None and trace.collapsed and not self._supply.shared(ask, head):
             trace.collapsed = False
             return None
         match landing:
@@ -300,9 +323,11 @@ class Pipeline:
                 trace.stored = True
                 age = freshness.current_age(stored.head, self._clocks.wall())
                 result = Result.HIT if came.result is Result.HIT else Result.REFRESH_HIT
-                return self._answers.stored(ask, stored, age, result)
+                return await self._begun(self._answers.stored(ask, stored, age, result))
+            case Filled(fill, came) if errand.hole is not None and fill.part is not None:
+                return self._completed(ask, errand, errand.hole, fill, came)
             case Filled(fill, came):
-                return self._answers.filled(ask, fill, came) if self._readable(ask, landing) else None
+                return self._answers.filled(ask, fill, came) if self._supply.readable(ask, fill) else None
             case Alone(None, _):
                 trace.collapsed = False
                 return None
@@ -312,13 +337,19 @@ class Pipeline:
                 return self._answers.relayed(ask, reply)
         raise AssertionError(landing)
 
-    def _refresh_later(self, ask: Ask, found: Sequence[Stored], stale: Stored) -> None:
+    def _completed(self, ask: Ask, errand: Errand, hole: Hole, fill: Fill, came: Came) -> Answer | None:
+        """The missing bytes come; or, to the one who asked, its own part of another representation."""
+        if hole.held is not None and self._supply.brings(ask, fill, hole.head, errand.at):
+            return self._answers.completed(ask, hole.held, fill, came, errand.at)
+        return None if ask.trace.collapsed else self._answers.filled(ask, fill, came)
+
+    def _refresh_later(self, ask: Ask, found: Sequence[Held], stale: Held) -> None:
         """Revalidate in the background, unless somebody does already (RFC 5861 section 3)."""
         errand = Errand(ask, found, stale, self._hides_failures(ask, stale), background=True)
-        if self._flights.in_progress(errand.key) or not self._flights.may_start():
+        if self.flights.in_progress(errand.key) or not self.flights.may_start():
             return
         self._counters.add(Counter.REFRESHES)
-        self._flights.start(errand.key, self._fetcher.mark(ask), partial(self._fetcher.fetch, errand))
+        self._start(errand)
 
     # -- past the cache ---------------------------------------------------------------------------------------------
 
@@ -344,15 +375,15 @@ class Pipeline:
         if workers > 1 and owner_of(ask.key, self._place.shards, workers) != self._place.worker:
             return False
         refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at)
-        return refusal is None and self._flights.may_start()
+        return refusal is None and self.flights.may_start()
 
     async def _kept(self, ask: Ask, reply: Reply) -> Answer:
         """Store what a POST brought, as of the state that it made."""
         ask.generation = self._page.generation(resource(ask.request, ask.distribution))
         errand = Errand(ask, (), None, hides_failures=False)
         start = partial(self._fetcher.keep, errand, reply)
-        flight = self._flights.start(errand.key, self._fetcher.mark(ask), start)
-        landing = await self._flights.lead(flight, ask.incoming.interim)
+        flight = self.flights.start(errand.key, self._fetcher.mark(ask), start)
+        landing = await self.flights.lead(flight, ask.incoming.interim)
         if isinstance(landing, Filled):
             return self._answers.filled(ask, landing.fill, landing.came)
         return self._answers.relayed(ask, reply)
@@ -387,6 +418,6 @@ def _head_of(landing: Landing[Reply]) -> StoredHead | None:
             return None
 
 
-def _entry(found: Sequence[Stored], head: StoredHead) -> Stored:
+def _entry(found: Sequence[Held], head: StoredHead) -> Held:
     """The stored response that a decision is about: the rules know heads only."""
     return next(stored for stored in found if stored.head is head)

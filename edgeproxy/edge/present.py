@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.edge.dress import Dress
 from edgeproxy.edge.hop import HopAnswer
+from edgeproxy.errors import Detail
 from edgeproxy.headers import Field, Headers
 from edgeproxy.message import Peer, ResponseHead
 from edgeproxy.model import AsOf, Rules
@@ -19,6 +20,8 @@ from edgeproxy.rules.dates import format_date
 from edgeproxy.values import value
 
 _OURS = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id"})
+
+_INVALID = frozenset({Detail.ORIGIN_INVALID_RESPONSE.value, Detail.ORIGIN_HEADER_TOO_BIG.value})
 
 _FWD = {
     Reason.URI_MISS: "uri-miss",
@@ -161,6 +164,7 @@ class Presenter:
             trace.result,
             error=trace.generated,
             edition=edition,
+            invalid=trace.detail in _INVALID,
             layer=trace.layer or self.layer,
             upstream=trace.upstream,
         )

@@ -19,6 +19,7 @@ from edgeproxy.rules.key import cache_key
 from edgeproxy.rules.lookup import decide
 from edgeproxy.rules.search import equivalent, no_vary_search
 from edgeproxy.store.memory import MemoryStore, Stored
+from edgeproxy.store.tiers import Held
 
 RESOURCES_MAX = 10_000
 QUERIES_MAX = 16
@@ -52,7 +53,7 @@ class Searches:
         new = Known(ask.key, resource(ask.request, ask.distribution), ask.request.query)
         known[:] = [*(each for each in known if each.key != new.key), new][-QUERIES_MAX:]
 
-    def instead(self, ask: Ask, now: float) -> tuple[list[Stored], Serve] | None:
+    def instead(self, ask: Ask, now: float) -> tuple[list[Held], Serve] | None:
         """A fresh response to a query that its No-Vary-Search calls the same; None when there is none.
 
         A tier that asks knows of changes to the query it names, not of those to others: it is given none.
@@ -60,7 +61,9 @@ class Searches:
         if ask.hop is not None or ask.request.method != "GET":
             return None
         for known in reversed(self._known.get(_without_query(ask), [])):
-            found = [stored for stored in self._store.find(known.key, now) if self._fits(ask, known, stored)]
+            found: list[Held] = [
+                stored for stored in self._store.find(known.key, now) if self._fits(ask, known, stored)
+            ]
             decision = decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
             if isinstance(decision, Serve):
                 return found, decision

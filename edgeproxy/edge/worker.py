@@ -13,12 +13,13 @@ from pathlib import Path
 from edgeproxy.cloudfront import pages
 from edgeproxy.edge.admission import within
 from edgeproxy.edge.compressing import Compressing
+from edgeproxy.edge.contents import Contents
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
 from edgeproxy.edge.nexthop import NextHop
 from edgeproxy.edge.node import Clocks, Place, Serving
-from edgeproxy.edge.page import SharedPage
+from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.edge.recorder import Recorder
@@ -26,10 +27,15 @@ from edgeproxy.edge.rtt import RoundTrips
 from edgeproxy.message import Answer, BytesBody, Peer
 from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
-from edgeproxy.settings import Connections, KiB
+from edgeproxy.settings import Cache, Connections, KiB
+from edgeproxy.store.disk import DiskStore
 from edgeproxy.store.memory import MemoryStore
+from edgeproxy.store.tiers import Tiers
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.upstream.client import Client
+
+CLOSE_SECONDS = 10.0
+"""What waits for the disk when a worker ends is given so long."""
 
 
 def _with_room_for_the_hop(settings: Connections) -> Connections:
@@ -71,10 +77,8 @@ class Worker:
         self.counters = page.rows[place.worker]
         settings = serving.settings
         self.log = AccessLog(settings.log, data_dir, self.counters)
-        self.store = MemoryStore(
-            settings.cache.memory, settings.cache.object_max, settings.cache.variants_max, self.counters
-        )
         self._clocks = clocks
+        self.store = self._store(settings.cache, data_dir)
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = Ledger(page)
@@ -82,13 +86,34 @@ class Worker:
         nexthop = NextHop(place, self._client, ledger, self.counters, clocks, self._compressing)
         recorder = Recorder(place, self.log, self.counters, clocks)
         self.pipeline = Pipeline(place, serving, self.store, nexthop, page, ledger, recorder, self.counters, clocks)
+        self.contents = Contents(
+            place, self.store, self.pipeline.flights, self._client, lambda: self.pipeline.serving, clocks
+        )
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
 
+    def _store(self, settings: Cache, data_dir: Path) -> Tiers:
+        """Memory, and the disk behind it."""
+        largest = min(settings.object_max, settings.memory_object_max)
+        memory = MemoryStore(settings.memory, largest, settings.variants_max, self.counters)
+        workers = max(1, len(self.place.owners))
+
+        def owns(key: bytes) -> bool:
+            return owner_of(key, self.place.shards, workers) == self.place.worker
+
+        disk = None
+        if settings.disk:
+            held = range(self.place.worker, self.place.shards, workers)
+            era, boot = self.page.era, self.page.boot
+            wall, monotonic = self._clocks.wall, self._clocks.monotonic
+            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic)
+        return Tiers(memory, disk, owns, settings.promote_max, self._clocks.wall)
+
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
         self.log.start()
+        await self.store.start()
         viewers = self._door(Peer.VIEWER)
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
@@ -113,6 +138,7 @@ class Worker:
             with contextlib.suppress(OSError):
                 await listener.close()
         await self.pipeline.close()
+        await self.store.close(CLOSE_SECONDS)
         await self._client.close()
         self._compressing.close()
         await self.log.close()
@@ -122,7 +148,7 @@ class Worker:
         settings = self.pipeline.serving.settings.connections
         for_tiers = peer is Peer.WORKER or self.place.mode is Mode.REGIONAL
         return Door(
-            handle=self.pipeline.handle,
+            handle=self.contents.door(self.pipeline.handle) if peer is Peer.WORKER else self.pipeline.handle,
             settings=_with_room_for_the_hop(settings) if for_tiers else settings,
             counters=self.counters,
             wall=self._clocks.wall,

@@ -82,6 +82,11 @@ def range_key(key: bytes, request: RequestHead) -> bytes:
     return b" ".join([key, b"PART", asked, condition])
 
 
+def hole_key(key: bytes, validator: bytes) -> bytes:
+    """What fetches share that bring bytes of one representation; no response is kept under it."""
+    return b" ".join([key, b"HOLE", _escaped(validator)])
+
+
 def chosen_query(query: bytes | None, selector: Selector) -> bytes | None:
     """The parameters that a selector picks, raw and in the order received; None when nothing is left.
 

@@ -20,7 +20,7 @@ from edgeproxy.outcome import (
 from edgeproxy.rules import overlay
 from edgeproxy.rules.cachecontrol import NO_DIRECTIVES, Directives, request_directives, response_directives
 from edgeproxy.rules.freshness import current_age, lifetime
-from edgeproxy.rules.partial import holds
+from edgeproxy.rules.partial import completable, holds
 from edgeproxy.rules.storing import forbidden
 from edgeproxy.rules.validation import ORIGIN_PRECONDITIONS, has_validator, recency
 from edgeproxy.rules.vary import normalised
@@ -134,7 +134,9 @@ def _judge(request: RequestHead, stored: StoredHead, caching: Caching, asked: Di
     left = lifetime(stored, caching) - age
     reason = _obstacle(said, asked, caching, age, left)
     if not holds(stored, request, caching.rules):
-        return Fetch(reason or Reason.PARTIAL)
+        # What is missing is fetched under the stored validator, which also validates what is there (section 3.4).
+        addable = reason in (None, Reason.STALE) and completable(stored) and collapses(caching)
+        return Fetch(reason or Reason.PARTIAL, partial=stored if addable else None)
     if reason is None:
         return Serve(stored, age)
     if reason is Reason.STALE and _welcome_stale(stored, said, asked, caching, -left, now):

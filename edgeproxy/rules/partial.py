@@ -65,6 +65,67 @@ def union(one: Intervals, other: Intervals) -> Intervals:
     return tuple(joined)
 
 
+def completable(stored: StoredHead) -> bool:
+    """Whether bytes that are missing may be fetched and added: a strong validator and a length say what they are of."""
+    return (
+        stored.parts is not None
+        and complete_length(stored) is not None
+        and strong_validator(stored.headers, stored.received_at) is not None
+    )
+
+
+def gap(held: Intervals, wanted: Part, length: int, interval: int, ahead: int) -> Part:
+    """What to fetch so that `wanted`, whose first byte `held` lacks, can be read from there on.
+
+    It lies on a grid of `interval` bytes, so that neighbours share a fetch, reaches `ahead` intervals beyond what is
+    wanted, and stops short of what is held on either side.
+    """
+    first = wanted.first // interval * interval
+    end = min(length, (wanted.last // interval + 1 + ahead) * interval)
+    for start, stop in held:
+        if stop <= wanted.first:
+            first = max(first, stop)
+        elif start > wanted.first:
+            end = min(end, start)
+    return Part(first, end - 1)
+
+
+def begun(stored: StoredHead, first: int, end: int) -> StoredHead | None:
+    """The head of a body of which no more came than the bytes from `first` up to `end`; None when nothing could ever
+    be added to them (section 3.3)."""
+    if stored.status != 200 or end <= first:
+        return None
+    incomplete = replace(stored, parts=((first, end),))
+    return incomplete if completable(incomplete) else None
+
+
+def of_one_body(stored: StoredHead, other: StoredHead) -> bool:
+    """Whether two responses, each perhaps incomplete, are parts of the same bytes (section 3.4)."""
+    mine = strong_validator(stored.headers, stored.received_at)
+    return (
+        stored.status == other.status == 200
+        and mine is not None
+        and mine == strong_validator(other.headers, other.received_at)
+        and complete_length(stored) == complete_length(other)
+    )
+
+
+def joined(stored: StoredHead, new: StoredHead) -> StoredHead:
+    """The stored response with the parts of another one of the same body added, whose fields are the newer ones.
+
+    `as_of` is the lower one, because a body is as old as its oldest bytes.
+    """
+    parts = None if stored.parts is None or new.parts is None else union(stored.parts, new.parts)
+    return replace(
+        stored,
+        headers=updated_fields(stored.headers, new.headers, new.received_at),
+        requested_at=new.requested_at,
+        received_at=new.received_at,
+        as_of=min(stored.as_of, new.as_of, key=lambda each: each.number),
+        parts=None if parts == ((0, complete_length(stored)),) else parts,
+    )
+
+
 def combines(stored: StoredHead, response: ResponseHead, received_at: float) -> bool:
     """Whether a 206 carries more bytes of the stored response (section 3.4).
 

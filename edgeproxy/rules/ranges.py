@@ -86,6 +86,21 @@ def select(request: RequestHead, status: int, headers: Headers, length: int, rul
     return _merged(parts)
 
 
+def foremost(headers: Headers, most: int) -> bytes | None:
+    """A Range of at most `most` bytes of the first part asked for, when several are; else None.
+
+    What comes tells what the others are parts of.
+    """
+    values = headers.all(b"range")
+    asked = _specified(values[0]) if len(values) == 1 else None
+    if asked is None or len(asked) < 2:
+        return None
+    first, last = asked[0]
+    if first is None:
+        return b"bytes=-%d" % min(last or 0, most)
+    return b"bytes=%d-%d" % (first, first + most - 1 if last is None else min(last, first + most - 1))
+
+
 def content_range(value: bytes) -> ContentRange | None:
     """A Content-Range value (section 14.4), None when it is malformed or contradicts itself."""
     match = _CONTENT_RANGE.fullmatch(value)

@@ -94,6 +94,14 @@ def with_range(outward: RequestHead, request: RequestHead) -> RequestHead:
     return outward.with_headers(outward.headers.without({b"range", b"if-range"}).plus(*fields))
 
 
+def for_part(request: RequestHead, first: int, last: int, validator: bytes) -> RequestHead:
+    """The request for some bytes of the representation that a strong validator names, or for the whole if there is
+    another one by now (RFC 9110 section 13.1.5)."""
+    bare = unconditional(request)
+    asked = [(b"Range", b"bytes=%d-%d" % (first, last)), (b"If-Range", validator)]
+    return bare.with_headers(bare.headers.plus(*asked))
+
+
 def precondition(request: RequestHead, status: int, headers: Headers) -> int | None:
     """304 when the request's conditions say the viewer has this response already, else None (section 13.2.2).
 

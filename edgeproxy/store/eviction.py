@@ -43,11 +43,12 @@ within 0.1 points of those without a bound."""
 class _Place:
     """What is known about an entry beside its value."""
 
-    __slots__ = ("size", "uses")
+    __slots__ = ("hits", "size", "uses")
 
     def __init__(self, size: float) -> None:
         self.size = size
         self.uses = 0
+        self.hits = 0
 
 
 class S3FIFOCache(Cache[K, V]):
@@ -81,14 +82,21 @@ class S3FIFOCache(Cache[K, V]):
         """How many departures are remembered."""
         return len(self._ghost)
 
+    def hits(self, key: K) -> int:
+        """How often an entry was read since it came."""
+        place = self._main.get(key) or self._small.get(key)
+        return 0 if place is None else place.hits
+
     def peek(self, key: K) -> V | None:
         """The value under a key, or None; no use."""
         return Cache.__getitem__(self, key) if key in self else None
 
     def __getitem__(self, key: K) -> V:
         place = self._main.get(key) or self._small.get(key)
-        if place is not None and place.uses < USES_MAX:
-            place.uses += 1
+        if place is not None:
+            place.hits += 1
+            if place.uses < USES_MAX:
+                place.uses += 1
         return Cache.__getitem__(self, key)
 
     def __setitem__(self, key: K, value: V) -> None:

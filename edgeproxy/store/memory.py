@@ -9,7 +9,7 @@ side by side under one key and leave one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,6 +53,11 @@ class Stored:
     """Of the complete body."""
     trailers: Headers
     terms: Terms
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes of the body are here."""
+        return held(self.runs) == self.length
 
     @property
     def blocks(self) -> tuple[bytes, ...]:
@@ -125,6 +130,18 @@ class MemoryStore:
                     self._remove(stored)
             found = [stored for stored in found if stored.terms.keep_until > now]
         return found
+
+    def look(self, key: bytes) -> list[Stored]:
+        """As `find`, for whoever only looks: no use of it, and what is past its time is there until it is found."""
+        return list(filter(None, (self._entries.peek((key, variant)) for variant in self._variants.get(key, ()))))
+
+    def known(self) -> Iterable[bytes]:
+        """The keys under which something is kept."""
+        return list(self._variants)
+
+    def hits(self, key: bytes) -> int:
+        """How often what is under a key was looked up."""
+        return max((self._entries.hits((key, variant)) for variant in self._variants.get(key, ())), default=0)
 
     def begin(self, key: bytes, expected: int | None) -> Writer | None:
         """A writer for `expected` bytes (None: unknown); None when there is no room for them."""
@@ -283,11 +300,12 @@ class MemoryStore:
 class Writer:
     """Takes the bytes of one body, or of a part of one, as they arrive. Ends with one of the last four verbs, once."""
 
-    __slots__ = ("_open", "_store", "blocks", "key", "length", "reserved", "stored")
+    __slots__ = ("_store", "blocks", "key", "length", "open", "reserved", "stored")
 
     def __init__(self, store: MemoryStore, key: bytes) -> None:
         self._store = store
-        self._open = True
+        self.open = True
+        """What was taken so far may still be kept."""
         self.key = key
         self.blocks: list[bytes] = []
         self.length = 0
@@ -302,11 +320,11 @@ class Writer:
         """
         length = self.length + len(block)
         missing = length + BLOCK_OVERHEAD * (len(self.blocks) + 1) - self.reserved
-        if not self._open:
+        if not self.open:
             return False
         if length > self._store.object_max or (missing > 0 and not self._store._reserve(missing)):
             self._store.counters.add(Counter.STORE_REFUSED)
-            self._open = False
+            self.open = False
             return False
         self.reserved += max(missing, 0)
         self.length = length
@@ -339,12 +357,17 @@ class Writer:
         self._store._release(amount)
 
     def _close(self) -> bool:
-        was_open, self._open = self._open, False
+        was_open = self.open
+        self.close()
         if was_open:
             self.give_back(self.reserved)
         return was_open
 
+    def close(self) -> None:
+        """What was taken will not be kept; its space counts until it is given back."""
+        self.open = False
+
     def abandon(self) -> None:
         """The body will not be kept: give the space back. Idempotent."""
-        self._open = False
+        self.open = False
         self.give_back(self.reserved)

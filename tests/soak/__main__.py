@@ -1,11 +1,11 @@
-"""Long searches, each with its figures: python -m tests.soak dns|connections"""
+"""Long searches, each with its seed and its figures: python -m tests.soak dns|connections|fill|store"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.soak import connections, dns
+from tests.soak import connections, dns, fill, store
 
 
 def main() -> int:
@@ -18,9 +18,24 @@ def main() -> int:
     crowd = names.add_parser("connections", help="what idle connections cost, and viewers that read nothing")
     crowd.add_argument("--idle", type=int, default=10_000)
     crowd.add_argument("--slow", type=int, default=1_000)
+    large = names.add_parser("fill", help="large bodies and many viewers: flat memory, cheap ranges, one fetch for all")
+    large.add_argument("--viewers", type=int, default=200)
+    large.add_argument("--megabytes", type=int, default=100)
+    large.add_argument("--big", type=int, default=5000, help="MB of the one that goes through two tiers")
+    large.add_argument("--herd", type=int, default=1000)
+    kept = names.add_parser("store", help="restarts, kill -9, damaged files, a full disk")
+    kept.add_argument("--rounds", type=int, default=200)
+    kept.add_argument("--damages", type=int, default=2000)
+    kept.add_argument("--requests", type=int, default=3000)
+    kept.add_argument("--objects", type=int, default=20_000)
+    kept.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.name == "connections":
         return connections.run(options.idle, options.slow)
+    if options.name == "fill":
+        return fill.run(options.viewers, options.megabytes, options.big, options.herd)
+    if options.name == "store":
+        return store.run(options.rounds, options.damages, options.requests, options.objects, options.seed)
     return dns.run(options.inputs, options.prefixes, options.rounds)
 
 
