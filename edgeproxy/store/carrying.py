@@ -6,8 +6,9 @@ own account (writer.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from xxhash import xxh3_64_intdigest
 
@@ -179,16 +180,17 @@ class Carrying:
     def _put_small(
         self, shard: Shard, order: Order, head: StoredHead, trailers: Headers, terms: Terms,
         intervals: Intervals, length: int, body: bytes,
-    ) -> Record:  # fmt: skip
+    ) -> Callable[[], Record]:  # fmt: skip
+        """Returns what makes the record: few need it."""
         where = Bytes(xxh3_64_intdigest(body), len(body))
         head = with_intervals(head, intervals, length)
         record = Record(order.key, 0, head, length, trailers, terms, intervals, shard.number, where, body)
         data = encode(record)
-        record = replace(record, id=shard.segments.place(body), row=row_of(data))
-        shard.index.put(record.id, order.hash, order.key, data)
+        id = shard.segments.place(body)
+        shard.index.put(id, order.hash, order.key, data)
         shard.totals.objects += 1
         shard.tally.add(Counter.DISK_STORED)
-        return record
+        return partial(replace, record, id=id, row=row_of(data))
 
     def _put_large(
         self, shard: Shard, order: Order, body: Body, head: StoredHead, trailers: Headers, terms: Terms, length: int
@@ -372,7 +374,7 @@ class Carrying:
             data = order.writer.small = body.read(0, length)
             order.made = self._put_small(
                 shard, order, order.head, order.trailers, order.terms, ((0, length),), length, data
-            )
+            )()
             return False
         order.made = self._put_large(shard, order, body, order.head, order.trailers, order.terms, length)
         return True

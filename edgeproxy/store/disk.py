@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from edgeproxy.errors import Damaged, DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
-from edgeproxy.settings import Cache, KiB, MiB
+from edgeproxy.settings import Cache, KiB
 from edgeproxy.store import browsing
 from edgeproxy.store.carrying import Carrying
 from edgeproxy.store.files import OpenFiles
@@ -34,6 +34,7 @@ from edgeproxy.store.queue import Queue
 from edgeproxy.store.reading import Reading
 from edgeproxy.store.records import Record, VaryValues, shard_of, variant_of
 from edgeproxy.store.shard import Found, Shape, Shard, small_slice
+from edgeproxy.store.sizes import Sizes, piece_max
 from edgeproxy.store.space import Promise, Space
 from edgeproxy.store.tally import Tally
 from edgeproxy.store.writer import AHEAD, DiskWriter
@@ -43,8 +44,6 @@ from edgeproxy.telemetry.counters import Counter, Counters
 FORMAT = "v1"
 RECORD_SPACE = 1536
 """Disk space promised for a record beside its key and bytes."""
-PIECES_MAX = 1 << 20
-"""Pieces of large bodies that a worker knows in memory, 24 bytes each."""
 
 _log = logging.getLogger(__name__)
 
@@ -91,15 +90,11 @@ class DiskStore:
         self._tally = Tally()
         self._files = OpenFiles(layer or Layer(), settings.disk_files_max)
         self._pending = Pending()
-        self._filters = Filters(held, settings.disk_filter_max // max(len(held), 1))
-        share = settings.disk // settings.disk_shards
-        # What waits was promised its space: it must not be most of a small disk.
-        queue_max = min(settings.disk_queue, max(share * len(held) // 8, MiB))
-        self._queue = Queue(queue_max, settings.disk_orders_max)
-        segment_max = min(max(share // 16, 128 * KiB, 2 * settings.disk_small_max), 64 * MiB)
-        log_max = min(max(share // 64, 64 * KiB), 4 * MiB)
-        self._shape = Shape(era, boot, segment_max, log_max, PIECES_MAX // max(len(held), 1))
-        self._space = Space(share * len(held), 2 * segment_max + 2 * log_max * len(held) + MiB, held)
+        sizes = Sizes.of(settings, len(held))
+        self._queue = Queue(sizes.queue_max, settings.disk_orders_max)
+        self._filters = Filters(held, sizes.filter_max)
+        self._shape = Shape(era, boot, sizes.segment_max, sizes.log_max, sizes.pieces_max)
+        self._space = Space(sizes.bound, sizes.margin, held)
         self._writing = Writing(held, self._means(wall, monotonic))
         self._reading = Reading(
             settings.disk_readers,
@@ -114,10 +109,9 @@ class DiskStore:
 
     def _means(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> Means:
         settings = self._settings
-        piece = 1 << (settings.disk_piece.bit_length() - 1)
         return Means(
             queue=self._queue,
-            carrying=Carrying(settings.disk_small_max, settings.variants_max, piece),
+            carrying=Carrying(settings.disk_small_max, settings.variants_max, piece_max(settings)),
             space=self._space,
             tally=self._tally,
             open_shard=self._open_shard,

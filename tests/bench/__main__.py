@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.bench import dns, policies
+from tests.bench import disk, dns, policies
 
 BENCHES = {
+    "disk": (disk, "the disk tier beside a file per object"),
     "dns": (dns, "the resolver beside gdnsd and PowerDNS"),
     "policies": (policies, "what the memory tier evicts: hit ratios and costs of three policies"),
 }
