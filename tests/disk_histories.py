@@ -4,6 +4,7 @@ whatever is found, in whatever state the disk is, can be judged by itself."""
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -323,12 +324,15 @@ async def _versions(output: asyncio.StreamReader, lines: int | None) -> dict[tup
     return said
 
 
+def listed(folder: Path) -> list[Path]:
+    """All files below a folder that may change meanwhile."""
+    return [Path(inside) / name for inside, _, names in os.walk(folder) for name in names]
+
+
 def used(folder: Path) -> int:
     """Bytes of disk that a folder takes."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
-        except FileNotFoundError:
-            continue
+    for path in listed(folder):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
     return total

@@ -173,6 +173,7 @@ THROUGH_NODES = {
     "store": {
         "browsing",
         "carrying",
+        "chores",
         "large",
         "layer",
         "leaving",

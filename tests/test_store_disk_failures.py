@@ -24,7 +24,7 @@ from edgeproxy.store.disk import DiskStore
 from edgeproxy.store.layer import Layer
 from edgeproxy.telemetry.counters import Counter
 from tests.disk import PLAIN, TERMS, bodies, disk, put, settings
-from tests.disk_histories import VARIANTS, content, head_of, judge, killed
+from tests.disk_histories import VARIANTS, content, head_of, judge, killed, listed
 from tests.messages import NOW
 from tests.wire import until
 
@@ -264,7 +264,7 @@ async def test_damage_under_a_running_store(tmp_path: Path) -> None:
     chance = random.Random(1)
     async with disk(tmp_path, settings(disk_shards=1)) as store:
         for _ in range(40):
-            there = [path for path in (tmp_path / "v1" / "0").rglob("*") if path.is_file() and path.stat().st_size]
+            there = listed(tmp_path / "v1" / "0")
             path = chance.choice([path for path in there if path.name != "lock" and not path.name.endswith("-shm")])
             with tempfile.TemporaryDirectory() as other:  # replaced as a whole, so that no lock of SQLite's is lost
                 copy = Path(other) / "copy"

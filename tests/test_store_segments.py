@@ -44,9 +44,9 @@ def test_a_segment_of_which_nothing_is_in_use_is_dead(tmp_path: Path) -> None:
     first = segments.place(b"a" * 600)
     segments.place(b"b" * 600)
     segments.flush()
-    assert segments.dead() == []
+    assert segments.dead(1) == []
     segments.free(first, 600)
-    assert segments.dead() == [1]
+    assert segments.dead(1) == [1]
     segments.discard(1)
     segments.unlink(1)
     assert not (tmp_path / "segments" / "1").exists()

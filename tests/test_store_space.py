@@ -9,11 +9,13 @@ def test_no_more_is_promised_than_could_be_made_room_for() -> None:
     space = Space(1000, 100, [1, 2])
     assert space.promise(900)
     assert not space.promise(1)
-    space.release(900)
+    space.release(900, 0)
     space.set_used(1, 600, 50)
     assert space.promise(850), "what is there may leave"
     assert not space.promise(1), "but not what is fixed"
-    assert space.short() == 600 + 850 + 100 - 1000
+    assert space.short() == 600 + 100 - 1000, "nobody leaves before it is claimed"
+    space.claim(800)
+    assert space.short() == 600 + 800 + 100 - 1000
     assert (space.used(), space.used_by(1), space.used_by(2)) == (600, 550, 0)
 
 
@@ -33,8 +35,11 @@ def test_a_promise_is_used_up_once() -> None:
     promise = Promise(space)
     assert promise.grow(500)
     assert not promise.grow(501)
+    assert promise.claim(400)
+    assert not promise.claim(101)
     promise.spend(200)
-    assert space.short() == 300 - 1000
+    assert space.short() == 200 - 1000
+    assert promise.claim(100)
     promise.spend(900)
     promise.end()
     promise.end()

@@ -88,6 +88,8 @@ class Writing:
         self._due = 0.0
         """When the disk is looked at next, on the monotonic clock."""
         self._old = set(numbers)
+        self._taken: set[int] = set()
+        """Shards that another process holds, as far as was said."""
         self._thread = Thread(target=self._run, name="edgeproxy-disk-writer", daemon=True)
 
     def start(self) -> None:
@@ -163,7 +165,7 @@ class Writing:
                 self._part(shard, orders, outcome)
         finally:
             self._account(number)
-            self._means.space.release(reserved)
+            self._means.space.release(reserved, reserved)
             self._means.tell(outcome)
 
     def _part(self, shard: Shard, orders: list[Order], outcome: Outcome) -> None:
@@ -383,7 +385,9 @@ class Writing:
             try:
                 self.shards[number] = self._means.open_shard(number)
             except BlockingIOError:
-                _log.warning("shard %d of the disk store is still open in another process", number)
+                if number not in self._taken:
+                    _log.warning("shard %d of the disk store is still open in another process", number)
+                self._taken.add(number)
             except (OSError, sqlite3.Error) as error:
                 self._fault(error)
                 return

@@ -21,7 +21,7 @@ from edgeproxy.store.memory import Terms
 from edgeproxy.store.records import shard_of
 from edgeproxy.telemetry.counters import Counter, Counters
 from tests.disk import disk, settings
-from tests.disk_histories import VARIANTS, content, head_of, history, judge, killed
+from tests.disk_histories import VARIANTS, content, head_of, history, judge, killed, listed
 from tests.messages import NOW, stored
 from tests.wire import until
 
@@ -69,7 +69,7 @@ async def damages(seed: int, rounds: int) -> None:
 
 def _damage(folder: Path, chance: random.Random) -> None:
     """Something happens to one of the files."""
-    there = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("lock", "-shm"))]
+    there = [path for path in listed(folder) if not path.name.endswith(("lock", "-shm"))]
     path = chance.choice(there)
     try:
         data = bytearray(path.read_bytes())
