@@ -17,6 +17,7 @@ from edgeproxy.store.memory import Terms
 from edgeproxy.store.records import Record
 from edgeproxy.telemetry.counters import Counter
 from tests.disk import PLAIN, TERMS, bodies, body_of, disk, put, settings, varied
+from tests.disk_histories import used
 from tests.messages import NOW
 from tests.wire import until
 
@@ -346,13 +347,3 @@ async def test_the_bound_holds_and_what_is_in_use_stays(tmp_path: Path) -> None:
 
 def files(folder: Path, pattern: str) -> list[Path]:
     return list(folder.rglob(pattern))
-
-
-def used(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total

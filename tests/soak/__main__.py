@@ -1,11 +1,11 @@
-"""Long searches, each with its seed and its figures: python -m tests.soak dns|connections|fill|store"""
+"""Long searches, each with its seed and its figures: python -m tests.soak dns|connections|fill|store|disk"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tests.soak import connections, dns, fill, store
+from tests.soak import connections, disk, dns, fill, store
 
 
 def main() -> int:
@@ -29,6 +29,12 @@ def main() -> int:
     kept.add_argument("--requests", type=int, default=3000)
     kept.add_argument("--objects", type=int, default=20_000)
     kept.add_argument("--seed", type=int, default=1)
+    drive = names.add_parser("disk", help="kill -9, damage, histories and a million objects at the disk tier")
+    drive.add_argument("--seed", type=int, default=1)
+    drive.add_argument("--kills", type=int, default=200)
+    drive.add_argument("--damages", type=int, default=100)
+    drive.add_argument("--histories", type=int, default=30)
+    drive.add_argument("--objects", type=int, default=1_000_000)
     options = parser.parse_args()
     if options.name == "connections":
         return connections.run(options.idle, options.slow)
@@ -36,6 +42,8 @@ def main() -> int:
         return fill.run(options.viewers, options.megabytes, options.big, options.herd)
     if options.name == "store":
         return store.run(options.rounds, options.damages, options.requests, options.objects, options.seed)
+    if options.name == "disk":
+        return disk.run(options.seed, options.kills, options.damages, options.objects, options.histories)
     return dns.run(options.inputs, options.prefixes, options.rounds)
 
 
