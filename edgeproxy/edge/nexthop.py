@@ -28,7 +28,7 @@ from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachab
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Origin, Rules
-from edgeproxy.outcome import Reason, Result
+from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
@@ -246,6 +246,8 @@ class NextHop:
         reply.edition = 0 if answer is None else answer.edition
         if answer is not None:
             ask.trace.layer, ask.trace.upstream = answer.layer, answer.upstream
+            if answer.layer is Layer.SHIELD and answer.result in (Result.HIT, Result.REFRESH_HIT):
+                ask.trace.detail = Detail.ORIGIN_SHIELD_HIT.value
         return reply
 
     async def _to_origin(

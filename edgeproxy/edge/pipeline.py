@@ -16,13 +16,13 @@ from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
-from cachetools import TTLCache
-
 from edgeproxy.cloudfront import pages
 from edgeproxy.cloudfront.origin_request import forwards_left
 from edgeproxy.edge.admission import Admission, Refused, resource
 from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
+from edgeproxy.edge.errorpages import ErrorPages
+from edgeproxy.edge.failures import Failures
 from edgeproxy.edge.fetch import Errand, Fetcher
 from edgeproxy.edge.flight import Alone, Filled, Flight, Flights, Landing, Refreshed
 from edgeproxy.edge.hop import HopAnswer
@@ -55,9 +55,6 @@ from edgeproxy.rules.partial import holds
 from edgeproxy.store.memory import MemoryStore, Stored
 from edgeproxy.telemetry.counters import Counter, Counters
 
-RESTING_SECONDS = 10
-RESTING_MAX = 10_000
-"""After a failure that a stale copy covered, how long upstream is not asked again for that key (fact sheet 2.6)."""
 JOIN_TRIES = 3
 """How often a request decides again after a flight that turned out not to be for it."""
 
@@ -92,7 +89,8 @@ class Pipeline:
         self._searches = Searches(store, page, ledger)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches)
         self._answers = Answers(store, page, ledger, clocks)
-        self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
+        self._failures = Failures(clocks.wall)
+        self._error_pages = ErrorPages(self._admission, self._answered, counters)
 
     async def handle(self, incoming: Incoming) -> Answer:
         """The answer to a request. Raises only ViewerError (the connection refuses it) and what is a fault of ours."""
@@ -102,17 +100,17 @@ class Pipeline:
         try:
             ask = self._admission.admit(incoming, self.serving, request_id)
         except Refused as refused:
-            return self._refuse(incoming, refused, request_id)
+            return await self._refused(incoming, refused, request_id)
         try:
-            answer = await self._answer(ask)
+            answer = await self._answered(ask)
+            if answer.head.status in ask.distribution.error_pages:
+                answer = await self._error_pages.instead(answer, ask)
         except asyncio.CancelledError:
             self._recorder.left(ask)
             raise
         except EdgeError as error:
-            if error.side is Side.VIEWER:
-                self._recorder.broken(ask, error)
-                raise
-            answer = self._answers.failed(ask, error)
+            self._recorder.broken(ask, error)
+            raise
         answer.sent = self._recorder.finished(ask, answer.head, answer.tunnel is not None)
         return answer
 
@@ -121,6 +119,15 @@ class Pipeline:
         await self._flights.close()
 
     # -- the decision -----------------------------------------------------------------------------------------------
+
+    async def _answered(self, ask: Ask) -> Answer:
+        """The answer, made here where upstream has none. Raises what is the viewer's fault alone."""
+        try:
+            return await self._answer(ask)
+        except EdgeError as error:
+            if error.side is Side.VIEWER:
+                raise
+            return self._answers.failed(ask, error)
 
     async def _answer(self, ask: Ask) -> Answer:
         if ask.distribution.rules is Rules.RFC9111 and forwards_left(ask.request) == 0:
@@ -200,8 +207,13 @@ class Pipeline:
         None: decide again, what was waited for turned out not to be for this request.
         """
         ask.trace.reason = reason
-        if fallback is not None and ask.key in self._resting:
-            return self._serve_stale(ask, fallback)
+        failure = self._failures.find(ask.key, ask.generation)
+        if failure is not None and self._ledger.covers(failure.as_of, ask.floor) and not ask.refresh:
+            if fallback is not None:
+                return self._serve_stale(ask, fallback)
+            if not failure.covered:
+                self._counters.add(Counter.ERRORS_REMEMBERED)
+                raise failure.error
         hides = fallback is not None and self._hides_failures(ask, fallback)
         errand = Errand(ask, found, validated, hides)
         try:
@@ -216,15 +228,20 @@ class Pipeline:
             else:
                 landing = None
         except (OriginError, Overloaded) as error:
+            self._remember(ask, error, covered=fallback is not None)
             if fallback is None:
                 raise
-            if ask.distribution.rules is Rules.CLOUDFRONT:
-                self._resting[ask.key] = None
             ask.trace.detail = error.detail.value
             return self._serve_stale(ask, fallback)
         if landing is None:
             return await self._relay(ask, reason)
         return self._landed(errand, landing)
+
+    def _remember(self, ask: Ask, error: EdgeError, *, covered: bool) -> None:
+        if ask.distribution.rules is Rules.CLOUDFRONT and isinstance(error, OriginError):
+            self._failures.remember(
+                ask.key, error, self._ledger.applied(), ask.generation, ask.behavior.caching, covered=covered
+            )
 
     def _hides_failures(self, ask: Ask, fallback: Stored) -> bool:
         """Whether the stale copy may also stand in for an answer that is a failure (RFC 5861 section 4)."""
@@ -348,7 +365,7 @@ class Pipeline:
             return self._answers.filled(ask, landing.fill, landing.came)
         return self._answers.relayed(ask, reply)
 
-    def _refuse(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
+    async def _refused(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
         """The answer to a request that was not admitted."""
         serving = self.serving
         peer = Peer.VIEWER if refused.mismatch is None else Peer.TIER
@@ -357,15 +374,13 @@ class Pipeline:
         head, body = pages.page(presenter.rules, refused.status, refused.cause, request_id, refused.location)
         head = presenter.head(head, trace, self._clocks.wall())
         if refused.mismatch is not None:
-            answer = HopAnswer(self._ledger.applied(), Result.ERROR, refused.mismatch)
-            head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(answer.field()))
+            told = HopAnswer(self._ledger.applied(), Result.ERROR, refused.mismatch)
+            head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(told.field()))
         unread = incoming.body.length != 0
-        return Answer(
-            head,
-            BytesBody([body]),
-            close=unread or refused.distribution is None,
-            sent=self._recorder.refused(incoming, refused, serving, request_id, head, trace),
-        )
+        answer = Answer(head, BytesBody([body]), close=unread or refused.distribution is None)
+        answer = await self._error_pages.instead_of_refusal(answer, incoming, refused, serving, request_id)
+        answer.sent = self._recorder.refused(incoming, refused, serving, request_id, answer.head, trace)
+        return answer
 
 
 def _head_of(landing: Landing[Reply]) -> StoredHead | None:

@@ -55,8 +55,13 @@ def lifetime(status: int, told: float | None, said: Directives, caching: Caching
     if withheld(said):
         told = 0.0
     if status >= 400:
-        return max(caching.error_ttl.get(status, ERROR_TTL_DEFAULT), min(told or 0.0, ttl.maximum))
+        return max(error_minimum(status, caching), min(told or 0.0, ttl.maximum))
     return min(max(ttl.default if told is None else told, ttl.minimum), ttl.maximum)
+
+
+def error_minimum(status: int, caching: Caching) -> float:
+    """ErrorCachingMinTTL of a status, in seconds (section 2.5)."""
+    return caching.error_ttl.get(status, ERROR_TTL_DEFAULT)
 
 
 def refusal(status: int, said: Directives, has_cache_control: bool, caching: Caching) -> Reason | None:
