@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 BY_ORIGIN = "83da9c7e-98b4-4e11-a168-04f0df8e2c65"
 
 JSON = dict[str, Any]  # any JSON object
+NOON = 1_790_000_000.0
+"""The nodes' time, which stands still but for what a step says: dates on the wire know whole seconds only."""
 
 CLIENTS = Clients(
     [
@@ -53,6 +55,8 @@ class Step:
     """Seconds that pass before."""
     origin: tuple[int, FieldsLike, bytes] | None = None
     """What the origin answers from now on."""
+    at: Mapping[str, tuple[int, FieldsLike, bytes]] = field(default_factory=dict)
+    """The same for single paths."""
     gone: bool = False
     """From now on the origin resets every connection."""
     status: int | None = None
@@ -135,7 +139,8 @@ async def show(fact: Fact) -> None:
     async with ScriptedOrigin() as origin:
         served = distribution(config_for(origin.port, **dict(fact.config)), fact.policies)
         origin.always(200, {}, b"hello")
-        async with node(distributions=[served], rules=Rules.CLOUDFRONT, clients=CLIENTS, code="FRA50-P1") as pop:
+        common: JSON = {"distributions": [served], "rules": Rules.CLOUDFRONT, "clients": CLIENTS, "code": "FRA50-P1"}
+        async with node(**common, wall=lambda: NOON) as pop:
             for number, step in enumerate(fact.steps):
                 await take(step, pop, origin, f"{fact.name}: step {number}")
 
@@ -146,6 +151,8 @@ async def take(step: Step, pop: Node, origin: ScriptedOrigin, where: str) -> Got
         pop.advance(step.advance)
     if step.origin is not None:
         origin.always(*step.origin)
+    for path, answer in step.at.items():
+        origin.on(path, _answering(*answer))
     if step.gone:
         origin.otherwise(_reset)
     before = origin.requests
@@ -162,6 +169,13 @@ async def take(step: Step, pop: Node, origin: ScriptedOrigin, where: str) -> Got
         for name, value in step.gets.items():
             assert _fits(heard.header(name), value), f"{where}: the origin got {name}: {heard.header(name)!r}"
     return got
+
+
+def _answering(status: int, headers: FieldsLike, body: bytes) -> Callable[[Ask], Awaitable[None]]:
+    async def answer(ask: Ask) -> None:
+        await ask.answer(status, headers, body)
+
+    return answer
 
 
 async def _reset(ask: Ask) -> None:

@@ -162,6 +162,7 @@ THROUGH_NODES = {
         "admission",
         "ask",
         "dates",
+        "errorpages",
         "fetch",
         "nexthop",
         "node",

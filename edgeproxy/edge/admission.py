@@ -15,7 +15,7 @@ from functools import lru_cache
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
 from edgeproxy.cloudfront.pages import Cause
-from edgeproxy.cloudfront.viewer import Viewer, with_viewer_fields
+from edgeproxy.cloudfront.viewer import Viewer, error_fields, with_viewer_fields
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.dress import Dress
 from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
@@ -111,6 +111,7 @@ class Admission:
         head = incoming.head.with_headers(without_nominated(without_internal(incoming.head.headers)))
         behavior = choose_behavior(distribution, head.path)
         head = described(head, failed, behavior, client, serving)
+        head = head.with_headers(head.headers.plus(*error_fields(behavior.forward.made_up, failed)))
         met = choose_behavior(distribution, failed.path)
         return self._ask(incoming, head, None, Peer.VIEWER, client, distribution, behavior, serving, request_id, met)
 

@@ -12,14 +12,12 @@ from dataclasses import replace
 
 from edgeproxy.cloudfront.fields import x_cache
 from edgeproxy.cloudfront.pages import Cause
-from edgeproxy.cloudfront.viewer import error_fields
 from edgeproxy.edge.admission import Admission, Refused
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.node import Serving
 from edgeproxy.message import Answer, Client, Incoming, RequestHead, ResponseHead, no_body
 from edgeproxy.model import Distribution, ErrorPage
 from edgeproxy.outcome import Result
-from edgeproxy.rules.routing import choose_behavior
 from edgeproxy.rules.validation import PRECONDITIONS
 from edgeproxy.telemetry.counters import Counter, Counters
 
@@ -71,7 +69,7 @@ class ErrorPages:
         page = distribution.error_pages.get(status)
         if page is None:
             return answer
-        asking = replace(incoming, head=request_for(page, incoming.head, distribution), body=no_body())
+        asking = replace(incoming, head=request_for(page, incoming.head), body=no_body())
         made = await self._answer(
             self._admission.for_page(asking, incoming.head, distribution, client, serving, request_id)
         )
@@ -82,12 +80,11 @@ class ErrorPages:
         return answer
 
 
-def request_for(page: ErrorPage, failed: RequestHead, distribution: Distribution) -> RequestHead:
+def request_for(page: ErrorPage, failed: RequestHead) -> RequestHead:
     """The request that fetches a page in the stead of what `failed` asked for."""
-    target = page.path.encode()
-    wanted = choose_behavior(distribution, target.partition(b"?")[0]).forward.made_up
-    headers = failed.headers.without(_NOT_FOR_THE_PAGE).plus(*error_fields(wanted, failed))
-    return replace(failed, method="HEAD" if failed.method == "HEAD" else "GET", target=target, headers=headers)
+    headers = failed.headers.without(_NOT_FOR_THE_PAGE)
+    method = "HEAD" if failed.method == "HEAD" else "GET"
+    return replace(failed, method=method, target=page.path.encode(), headers=headers)
 
 
 def _as_error(head: ResponseHead, page: ErrorPage) -> ResponseHead:

@@ -34,8 +34,12 @@ REDIRECTS_CACHED_WHEN_TOLD = frozenset({307, 308})
 
 
 def withheld(said: Directives) -> Reason | None:
-    """Which directive asks that the response is not served from cache."""
-    return next((reason for name, reason in WITHHOLDING.items() if name in said), None)
+    """Which directive asks that the response is not served from cache. A no-cache that names fields is about those
+    alone (section 4.9: `no-cache="Set-Cookie"`)."""
+    for name, reason in WITHHOLDING.items():
+        if name in said and (reason is not Reason.REVALIDATE_ALWAYS or said.whole(name)):
+            return reason
+    return None
 
 
 def lifetime(status: int, told: float | None, said: Directives, caching: Caching) -> float:
