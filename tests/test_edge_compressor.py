@@ -19,8 +19,8 @@ def reader() -> Callable[[bytes], bytes]:
 
     def inflate(data: bytes) -> bytes:
         made: bytes = decompressor.process(data)
-        while not decompressor.can_accept_more_data():
-            made += decompressor.process(b"")
+        while more := decompressor.process(b""):
+            made += more
         return made
 
     return inflate
