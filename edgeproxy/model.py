@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from edgeproxy.values import value
+
 
 class Rules(Enum):
     """Which set of caching rules a distribution follows."""
@@ -277,7 +279,7 @@ class Distribution:
     """By the status they stand for."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AsOf:
     """(epoch, number): the origin was asked after all invalidations up to `number` were accepted."""
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "edgeproxy"
 
-WORDS = {"errors", "headers", "message", "model", "outcome", "settings", "units"}
+WORDS = {"errors", "headers", "message", "model", "outcome", "settings", "units", "values"}
 LAYERS: dict[str, int] = {
     **dict.fromkeys(WORDS, 0),
     "rules": 1,

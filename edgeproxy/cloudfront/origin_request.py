@@ -7,8 +7,6 @@ a cache takes them out first, and whoever revalidates puts its own in.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edgeproxy.cloudfront.fields import cdn_loop
 from edgeproxy.cloudfront.viewer import DEVICES
 from edgeproxy.headers import INTERNAL_PREFIX, Field, Headers, connection_options, end_to_end
@@ -49,6 +47,9 @@ USER_AGENT = b"Amazon CloudFront"
 S3_OWN = frozenset({b"x-amz-id-2", b"x-amz-request-id"})
 
 
+_ADDED = frozenset({b"via", b"x-forwarded-for", b"cdn-loop"})
+
+
 def origin_request(
     request: RequestHead,
     distribution: Distribution,
@@ -80,12 +81,11 @@ def origin_request(
         (b"X-Forwarded-For", _appended(request.headers, b"x-forwarded-for", client.address.encode(), separator)),
         (b"CDN-Loop", _appended(request.headers, b"cdn-loop", cdn_loop(distribution.id), b", ")),
     ]
-    headers = headers.without({name.lower() for name, _ in added}).plus(*added)
+    headers = headers.without(_ADDED).plus(*added)
     if origin.custom_headers:
         headers = headers.without({name.lower() for name, _ in origin.custom_headers}).plus(*origin.custom_headers)
-    return replace(
-        request, target=target, authority=host, headers=headers, scheme=origin_scheme(origin, request.scheme)
-    )
+    scheme = origin_scheme(origin, request.scheme)
+    return RequestHead(request.method, target, host, headers, scheme, request.version)
 
 
 def origin_scheme(origin: Origin, viewer_scheme: str) -> str:
@@ -153,11 +153,13 @@ def _varies(name: bytes, behavior: Behavior) -> bool:
 def _target(request: RequestHead, origin: Origin, query: bytes | None) -> bytes:
     if request.target == b"*":
         return request.target
-    path = origin.path.encode() + request.path
+    path = origin.path.encode() + request.path if origin.path else request.path
     return path if query is None else path + b"?" + query
 
 
 def _appended(headers: Headers, name: bytes, member: bytes, separator: bytes) -> bytes:
+    if name not in headers:
+        return member
     return separator.join([*(value for value in headers.all(name) if value), member])
 
 
@@ -232,7 +234,7 @@ def _cookies(request: RequestHead, behavior: Behavior) -> bytes:
 
 def asks_upgrade(request: RequestHead) -> bool:
     """Whether a request asks to switch to another protocol (RFC 9110 section 7.8)."""
-    return b"upgrade" in connection_options(request.headers) and b"upgrade" in request.headers
+    return b"upgrade" in request.headers and b"upgrade" in connection_options(request.headers)
 
 
 def _upgrade(request: RequestHead) -> list[Field]:
@@ -241,5 +243,7 @@ def _upgrade(request: RequestHead) -> list[Field]:
 
 def is_websocket(request: RequestHead) -> bool:
     """Whether a request asks for a WebSocket (RFC 6455): the one upgrade that `cloudfront` rules pass on."""
+    if b"upgrade" not in request.headers:
+        return False
     protocols = (request.headers.combined(b"upgrade") or b"").lower().split(b",")
     return request.method == "GET" and asks_upgrade(request) and b"websocket" in [p.strip() for p in protocols]

@@ -322,7 +322,9 @@ class Admission:
 
 def resource(request: RequestHead, distribution: Distribution) -> bytes:
     """What an unsafe request to this target spoils, whatever else keys are made of and whatever the method: a name."""
-    rooted = replace(_with_root_object(request, distribution), method="GET")
+    rooted = _with_root_object(request, distribution)
+    if rooted.method == "OPTIONS":
+        rooted = replace(rooted, method="GET")
     return resource_key(rooted, distribution, choose_behavior(distribution, rooted.path))
 
 
@@ -346,7 +348,7 @@ def described(
 
 
 def _with_root_object(head: RequestHead, distribution: Distribution) -> RequestHead:
-    if head.path != b"/" or not distribution.default_root_object:
+    if not distribution.default_root_object or head.path != b"/":
         return head
     return replace(head, target=b"/" + distribution.default_root_object.encode() + head.target[1:])
 

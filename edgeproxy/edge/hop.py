@@ -10,7 +10,6 @@ Plain HTTP/1.1 with three fields of ours, which are dropped when anyone else sen
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from edgeproxy.errors import ViewerError
@@ -18,6 +17,7 @@ from edgeproxy.headers import Field, Headers
 from edgeproxy.message import Client, Peer
 from edgeproxy.model import AsOf
 from edgeproxy.outcome import Layer, Result
+from edgeproxy.values import value
 
 TIER = b"edgeproxy-tier"
 KEY = b"edgeproxy-key"
@@ -28,7 +28,7 @@ MISMATCH_STATUS = 421
 """With `m` in the answer's EdgeProxy-Hop: the receiver works at another revision or epoch and stored nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HopRequest:
     """What travels with a request from tier to tier."""
 
@@ -96,7 +96,7 @@ def read_request(headers: Headers, peer: Peer) -> HopRequest | None:
         raise ViewerError("The tier's EdgeProxy-Hop field is unreadable.") from None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HopAnswer:
     """What travels back: how new the content is, and what became of the request there."""
 

@@ -23,7 +23,7 @@ from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.edge.node import Clocks, NextTier, Place
+from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
@@ -33,6 +33,7 @@ from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
 from edgeproxy.upstream.client import Exchange, Patience, Target
+from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,15 @@ class Reply:
     """The next tier answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wishes:
     """What tiers are asked to do beyond the request itself; the origin is never told."""
 
     refresh: bool
     current: bool
+
+
+_NONE = Wishes(refresh=False, current=False)
 
 
 class _Unusable(Exception):
@@ -95,6 +99,9 @@ class NextHop:
         self._rests_until: dict[str, float] = {}
         """Tiers that could not be reached, and until when they are left alone."""
         self._compressing = compressing
+        self._ways: dict[tuple[str, str], tuple[Target, Patience]] = {}
+        """To plain origins, by distribution and origin; no more than the configuration has of them."""
+        self._ways_of: Serving | None = None
 
     async def send(
         self,
@@ -110,7 +117,7 @@ class NextHop:
 
         `refresh` asks tiers for content that is newer than their own copy, `current` for nothing stale.
         """
-        wishes = Wishes(refresh, current)
+        wishes = _NONE if not (refresh or current) else Wishes(refresh, current)
         if ask.owner is not None:
             reply = await self._to_owner(ask, request, wishes, interim)
             if reply is not None:
@@ -291,14 +298,8 @@ class NextHop:
         if ask.hop is not None and ask.hop.applied.number > as_of.number:
             as_of = ask.hop.applied
         requested_at = self._clocks.wall()
-        exchange = await self._client.exchange(
-            self._origin_target(ask, origin, outward),
-            outward,
-            body,
-            self._origin_patience(ask, origin),
-            interim=interim,
-            upgrade=ask.upgrade,
-        )
+        target, patience = self._way(ask, origin, outward)
+        exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)
         reply = self._reply(exchange, as_of, requested_at, Result.MISS)
         ask.trace.layer = layer_of(ask.origin, self._place.mode, self._place.region)
         ask.trace.upstream = (exchange.connect_seconds, exchange.first_byte_seconds)
@@ -308,12 +309,33 @@ class NextHop:
             reply.head = reply.head.with_headers(response_fields(reply.head.headers, ask.behavior, origin))
         return reply
 
+    def _way(self, ask: Ask, origin: Origin, outward: RequestHead) -> tuple[Target, Patience]:
+        """Where an origin is and how long it may take. Over plain HTTP the same while a configuration stands; over
+        TLS the name that the certificate must have can be the viewer's Host."""
+        if outward.scheme == "https":
+            return self._origin_target(ask, origin, outward), self._origin_patience(ask, origin)
+        if self._ways_of is not ask.serving:
+            self._ways_of = ask.serving
+            self._ways.clear()
+        key = (ask.distribution.id, origin.id)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._origin_target(ask, origin, outward), self._origin_patience(ask, origin)
+        return way
+
     def _reply(self, exchange: Exchange, as_of: AsOf, requested_at: float, result: Result) -> Reply:
         headers = without_internal(end_to_end(exchange.head.headers))
         if exchange.tunnel is not None:  # the one hop-by-hop field that both ends need
             headers = headers.plus(*[(b"Upgrade", value) for value in exchange.head.headers.all(b"upgrade")])
-        head = replace(exchange.head, headers=headers)
-        return Reply(head, exchange.body, exchange.tunnel, as_of, requested_at, self._clocks.wall(), result)
+        return Reply(
+            exchange.head.with_headers(headers),
+            exchange.body,
+            exchange.tunnel,
+            as_of,
+            requested_at,
+            self._clocks.wall(),
+            result,
+        )
 
     def _tier_patience(self, ask: Ask) -> Patience:
         """A tier is given the time its own origins may take, so that it is the tier that gives up first."""

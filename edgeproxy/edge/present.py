@@ -16,6 +16,7 @@ from edgeproxy.message import Peer, ResponseHead
 from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.dates import format_date
+from edgeproxy.values import value
 
 _OURS = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id"})
 
@@ -96,7 +97,7 @@ def _detail(trace: Trace) -> str | None:
     return "generated" if trace.generated else None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Presenter:
     """Everything about the node and the request that the outgoing fields need."""
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
 from edgeproxy.message import RequestHead
 from edgeproxy.model import Behavior, Distribution, Mode, Origin, OriginKind
 from edgeproxy.outcome import Layer, Reason
+from edgeproxy.values import value
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SLASHES = re.compile(rb"//+")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Route:
     """`cached`: look up and store. `straight`: to the origin itself, never through a regional."""
 
     cached: bool
     straight: bool
     reason: Reason | None
+
+
+_THROUGH_THE_TIERS = Route(cached=True, straight=False, reason=None)
+_BY_METHOD = Route(cached=False, straight=True, reason=Reason.METHOD)
 
 
 def route(
@@ -45,12 +49,12 @@ def route(
         request.method == "OPTIONS" and request.method in behavior.cached_methods
     )
     if not cacheable or _has_content(request):
-        return Route(cached=False, straight=True, reason=Reason.METHOD)
+        return _BY_METHOD
     if not behavior.caches:
         return Route(cached=False, straight=True, reason=Reason.DYNAMIC)
     if origin.kind is OriginKind.S3 and origin.region is not None and origin.region == tier_region:
         return Route(cached=True, straight=True, reason=Reason.SAME_REGION)
-    return Route(cached=True, straight=False, reason=None)
+    return _THROUGH_THE_TIERS
 
 
 class Stop(Enum):
