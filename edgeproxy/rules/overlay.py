@@ -53,11 +53,15 @@ def lifetime(status: int, told: float | None, said: Directives, caching: Caching
     no-cache and its like    0                          MinTTL
     an error, a lifetime     the larger of ErrorCachingMinTTL and that, at most MaxTTL
     an error, nothing        ErrorCachingMinTTL         ErrorCachingMinTTL
+    an error that may        0                          0
+    withhold, and does
     =======================  =========================  ==========================
     """
     ttl = caching.ttl
     if withheld(said):
         told = 0.0
+    if status in ERRORS_THAT_MAY_WITHHOLD and withheld(said):
+        return 0.0
     if status >= 400:
         return max(error_minimum(status, caching), min(told or 0.0, ttl.maximum))
     return min(max(ttl.default if told is None else told, ttl.minimum), ttl.maximum)
