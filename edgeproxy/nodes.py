@@ -189,7 +189,15 @@ class NodeRun:
         except EdgeError as error:
             channel.send({"error": str(error)})
             return 1
-        admin = Admin(place, page, self.workers, clocks.wall, lambda: time.monotonic() - self.began, worker.round_trips)
+        admin = Admin(
+            place,
+            page,
+            self.workers,
+            clocks.wall,
+            lambda: time.monotonic() - self.began,
+            worker.round_trips,
+            worker.explain,
+        )
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)

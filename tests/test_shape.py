@@ -37,8 +37,9 @@ LAYERS: dict[str, int] = {
     "reloading": 9,
     "roles": 10,
     "tables": 10,
-    "cli": 11,
-    "__main__": 12,
+    "explain": 11,
+    "cli": 12,
+    "__main__": 13,
     "__init__": 0,
 }
 """A module imports its own part, and parts of lower layers only."""
@@ -53,7 +54,7 @@ PURE_FILES = {
     "telemetry/record.py",
 }
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
-ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "tables", "sources"}
+ASSEMBLY = {"explain", "roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "tables", "sources"}
 
 HOMES = {
     "aiohttp": {

@@ -22,6 +22,7 @@ from edgeproxy.edge.admission import Admission, Refused, resource
 from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.errorpages import ErrorPages
+from edgeproxy.edge.explaining import Explanation, Question, explain
 from edgeproxy.edge.failures import Failures
 from edgeproxy.edge.fetch import Errand, Fetcher
 from edgeproxy.edge.flight import Alone, Filled, Flight, Flights, Landing, Refreshed
@@ -113,6 +114,10 @@ class Pipeline:
             raise
         answer.sent = self._recorder.finished(ask, answer.head, answer.tunnel is not None)
         return answer
+
+    def explain(self, question: Question) -> Explanation:
+        """What would become of a request, and what is stored here. Raises ValueError for a question that is none."""
+        return explain(question, self.serving, self._place, self._page, self._clocks, self._usable)
 
     async def close(self) -> None:
         """Stop what runs in the background."""
