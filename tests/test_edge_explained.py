@@ -16,9 +16,11 @@ SERVED: dict[str, Any] = {
                        "headers": [["Host", "o"]], "second": {"on": [500], "target": "/s", "connects_to": "http://s.test:80"}},
     "caching": {"rules": "cloudfront", "min_ttl": 0, "default_ttl": 5, "max_ttl": 10},
     "stored": [{"status": 200, "age": 1.0, "fresh_for": 4.0}], "decision": {"action": "Serve", "because": None},
-    "supposed": {"status": 404, "headers": [], "stored": True, "fresh_for": 10, "fresh_until": "then",
-                 "kept_until": "later", "because": "An error.", "compressed": "br", "error_page": {"path": "/e", "status": 200},
-                 "viewer_gets": {"status": 404, "headers": [["X-Cache", "Error"]]}},
+    "supposed": {
+        "status": 404, "headers": [], "stored": True, "fresh_for": 10, "fresh_until": "then", "kept_until": "later",
+        "because": "An error.", "compressed": "br", "error_page": {"path": "/e", "status": 200},
+        "viewer_gets": {"status": 404, "headers": [["X-Cache", "Error"]]},
+    },
 }  # fmt: skip
 
 

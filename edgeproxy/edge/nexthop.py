@@ -11,6 +11,7 @@ Only the origin's edge shifts dates for the test clock: tiers of one CDN move to
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,8 @@ from edgeproxy.upstream.client import Exchange, Patience, Target
 from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
+
+_FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 TIER_REST = 1.0
 """Seconds a tier that could not be reached is left alone, so that not every miss waits for its time-out."""
@@ -375,6 +378,7 @@ class NextHop:
             origin.https_port if tls else origin.http_port,
             tls=tls,
             server_name=certificate_name(ask.request, ask.distribution, ask.behavior, origin) if tls else "",
+            family=_FAMILIES.get(origin.addresses, 0),
         )
 
 
