@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
-from edgeproxy.errors import OriginError
+from edgeproxy.errors import Detail, OriginError
 from edgeproxy.model import AsOf, Caching
 from edgeproxy.rules.overlay import error_minimum
 
@@ -20,15 +20,22 @@ FAILURES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What happened."""
+    """What happened, without the error itself: that holds on to all that led to it."""
 
-    error: OriginError
+    kind: type[OriginError]
+    message: str
+    status: int
+    detail: Detail
     as_of: AsOf
     """What had been invalidated when upstream was asked."""
     generation: int
     covered: bool
     """A stale copy stood in: the error may have been an answer, which this is not."""
     seconds: float
+
+    def error(self) -> OriginError:
+        """The same once more."""
+        return self.kind(self.message, status=self.status, detail=self.detail, may_retry=False)
 
 
 class Failures:
@@ -45,13 +52,11 @@ class Failures:
         """Upstream failed for this key just now."""
         seconds = error_minimum(error.status, caching)
         if seconds > 0:
-            self._remembered[key] = Failure(error, as_of, generation, covered, seconds)
+            self._remembered[key] = Failure(
+                type(error), str(error), error.status, error.detail, as_of, generation, covered, seconds
+            )
 
     def find(self, key: bytes, generation: int) -> Failure | None:
         """How it failed for this key, while that is not too long ago and nothing was changed meanwhile."""
         failure = self._remembered.get(key)
         return failure if failure is not None and failure.generation == generation else None
-
-    def forget(self, key: bytes) -> None:
-        """Upstream has answered."""
-        self._remembered.pop(key, None)

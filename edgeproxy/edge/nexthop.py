@@ -28,7 +28,7 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
-from edgeproxy.model import AsOf, Origin, Rules
+from edgeproxy.model import AsOf, Mode, Origin, Rules
 from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
@@ -341,14 +341,16 @@ class NextHop:
         )
 
     def _tier_patience(self, ask: Ask) -> Patience:
-        """A tier is given the time its own origins may take, so that it is the tier that gives up first."""
+        """A tier is given the time its own origins may take, so that it is the tier that gives up first; and that the
+        shield is given, which it may ask itself."""
         settings = ask.serving.settings.upstream
         origins = [self._origin_patience(ask, ask.origin)]
         if ask.behavior.failover is not None:
             origins.append(self._origin_patience(ask, ask.distribution.origins[ask.behavior.failover.origin]))
+        tiers = 2 if ask.origin.shield is not None and self._place.mode is Mode.POP else 1
         return Patience(
             connect=settings.connect_timeout,
-            first_byte=sum((each.connect + each.first_byte) * each.attempts for each in origins) + 1,
+            first_byte=sum((each.connect + each.first_byte) * each.attempts for each in origins) + tiers,
             idle=max(each.idle for each in origins) + 1,
             keepalive=settings.keepalive_timeout,
         )

@@ -218,7 +218,7 @@ class Pipeline:
                 return self._serve_stale(ask, fallback)
             if not failure.covered:
                 self._counters.add(Counter.ERRORS_REMEMBERED)
-                raise failure.error
+                raise failure.error()
         hides = fallback is not None and self._hides_failures(ask, fallback)
         errand = Errand(ask, found, validated, hides)
         try:
