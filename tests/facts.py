@@ -134,13 +134,13 @@ def distribution(config: JSON, policies: Sequence[JSON] = (), name: str = "demo"
     return load(Path("/s.toml"), {}, lambda path: files[str(path)].encode()).distributions[0]
 
 
-async def show(fact: Fact) -> None:
+async def show(fact: Fact, workers: int = 1) -> None:
     """Run a fact's steps through a POP of its own."""
     async with ScriptedOrigin() as origin:
         served = distribution(config_for(origin.port, **dict(fact.config)), fact.policies)
         origin.always(200, {}, b"hello")
         common: JSON = {"distributions": [served], "rules": Rules.CLOUDFRONT, "clients": CLIENTS, "code": "FRA50-P1"}
-        async with node(**common, wall=lambda: NOON) as pop:
+        async with node(**common, workers=workers, wall=lambda: NOON) as pop:
             for number, step in enumerate(fact.steps):
                 await take(step, pop, origin, f"{fact.name}: step {number}")
 

@@ -167,13 +167,16 @@ RESPONSES = [
         DRESSED,
         [
             Step(headers=ORIGIN, asked=1, says=PLAIN_CORS),
-            Step(asked=0, says=NO_CORS),
-            Step(headers=OTHER, asked=0, says=NO_CORS),
-            Step(
-                headers={"Origin": "https://a.example.org"},
-                asked=0,
-                says={"Access-Control-Allow-Origin": "https://a.example.org"},
-            ),
+            *[
+                Step(asked=0, says=NO_CORS),
+                Step(headers=OTHER, asked=0, says=NO_CORS),
+                Step(
+                    headers={"Origin": "https://a.example.org"},
+                    asked=0,
+                    says={"Access-Control-Allow-Origin": "https://a.example.org"},
+                ),
+            ]
+            * 3,
         ],
         [response(CorsConfig=CORS)],
     ),
@@ -363,7 +366,10 @@ TIMED = [
     Fact(
         "2.7 Pragma asks for it, at rate 0 too",
         DRESSED,
-        [Step(headers=ASKED, says={"Server-Timing": MISS}), Step(headers=ASKED, says={"Server-Timing": HIT})],
+        [
+            Step(headers=ASKED, says={"Server-Timing": MISS}),
+            *[Step(says={"Server-Timing": None}), Step(headers=ASKED, says={"Server-Timing": HIT})] * 3,
+        ],
         timing(0),
     ),
     Fact(
@@ -440,7 +446,7 @@ ERROR_PAGES = [
         page(404, "200", "/index.html"),
         [
             Step("/deep/link", at=SPA, origin=NOT_FOUND, status=200, content=b"app", asked=2),
-            Step("/deep/link", status=200, content=b"app", asked=0),
+            *[Step("/deep/link", status=200, content=b"app", asked=0)] * 3,
             Step("/other", status=200, content=b"app", asked=1),
         ],
     ),

@@ -33,11 +33,11 @@ from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.parts import soon_there
 from edgeproxy.edge.present import Trace
-from edgeproxy.edge.recorder import Recorder
+from edgeproxy.edge.recorder import Recorder, gone
 from edgeproxy.edge.searches import Searches
 from edgeproxy.errors import EdgeError, OriginError, Overloaded, Side
 from edgeproxy.message import Answer, BytesBody, Incoming, Peer
-from edgeproxy.model import Rules
+from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import (
     Bypass,
     Fetch,
@@ -221,9 +221,11 @@ class Pipeline:
                 raise failure.error()
         hides = fallback is not None and self._hides_failures(ask, fallback)
         errand = Errand(ask, found, validated, hides)
+        as_of = self._ledger.applied()
         try:
             flight = None if reason is Reason.REQUEST else self._to_join(errand)
             if flight is not None:
+                as_of = flight.mark.as_of
                 self._counters.add(Counter.WAITS)
                 landing = await self._flights.wait(flight, ask.incoming.interim)
                 ask.trace.collapsed = landing is not None
@@ -233,7 +235,7 @@ class Pipeline:
             else:
                 landing = None
         except (OriginError, Overloaded) as error:
-            self._remember(ask, error, covered=fallback is not None)
+            self._remember(ask, error, as_of, covered=fallback is not None)
             if fallback is None:
                 raise
             ask.trace.detail = error.detail.value
@@ -242,11 +244,10 @@ class Pipeline:
             return await self._relay(ask, reason)
         return self._landed(errand, landing)
 
-    def _remember(self, ask: Ask, error: EdgeError, *, covered: bool) -> None:
+    def _remember(self, ask: Ask, error: EdgeError, as_of: AsOf, *, covered: bool) -> None:
+        """Nobody is to ask again for a while; `as_of` is when upstream was."""
         if ask.distribution.rules is Rules.CLOUDFRONT and isinstance(error, OriginError):
-            self._failures.remember(
-                ask.key, error, self._ledger.applied(), ask.generation, ask.behavior.caching, covered=covered
-            )
+            self._failures.remember(ask.key, error, as_of, ask.generation, ask.behavior.caching, covered=covered)
 
     def _hides_failures(self, ask: Ask, fallback: Stored) -> bool:
         """Whether the stale copy may also stand in for an answer that is a failure (RFC 5861 section 4)."""
@@ -383,7 +384,12 @@ class Pipeline:
             head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(told.field()))
         unread = incoming.body.length != 0
         answer = Answer(head, BytesBody([body]), close=unread or refused.distribution is None)
-        answer = await self._error_pages.instead_of_refusal(answer, incoming, refused, serving, request_id)
+        try:
+            answer = await self._error_pages.instead_of_refusal(answer, incoming, refused, serving, request_id)
+        except asyncio.CancelledError:
+            sent = self._recorder.refused(incoming, refused, serving, request_id, head, trace)
+            sent(gone(incoming, self._clocks.monotonic()))
+            raise
         answer.sent = self._recorder.refused(incoming, refused, serving, request_id, answer.head, trace)
         return answer
 
