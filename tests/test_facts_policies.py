@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgeproxy.model import Rules
+from edgeproxy.telemetry.counters import Counter
 from tests.facts import (
     AMERICAN,
     DISABLED,
@@ -12,11 +14,14 @@ from tests.facts import (
     Fact,
     Step,
     cache,
+    distribution,
     items,
     response,
     sent,
     show,
 )
+from tests.scripted import ScriptedOrigin
+from tests.tier import config_for, node
 
 DRESSED: JSON = {"behavior": {"ResponseHeadersPolicyId": "p0"}}
 ORIGIN, OTHER = {"Origin": "https://www.example.org"}, {"Origin": "https://evil.test"}
@@ -574,3 +579,19 @@ FACTS = [*RESPONSES, *MANAGED, *TIMED, *ERROR_PAGES]
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.name)
 async def test_fact(fact: Fact) -> None:
     await show(fact)
+
+
+async def test_2_8_no_page_for_want_of_capacity() -> None:
+    """The error is ours, and its page would need the connection that is not to be had."""
+    async with ScriptedOrigin() as origin:
+        config = config_for(origin.port, **page(503, "200"))
+        settings = {"upstream": {"connections_max": 1, "queue_max": 0}, "log": {"flush_interval": 0.01}}
+        common: JSON = {"distributions": [distribution(config)], "rules": Rules.CLOUDFRONT, "settings": settings}
+        async with node(**common) as pop, await pop.viewer() as first:
+            await first.ask("/slow", host=HOST)
+            slow = await origin.asked_for("/slow")
+            got = await pop.get("/b", host=HOST)
+            assert (got.status, got.header("X-Cache")) == (503, "Error from cloudfront")
+            assert b"503 ERROR" in got.body
+            await pop.reaches(Counter.RESULT_CAPACITY, 1)
+            await slow.answer(200, {}, b"x")

@@ -42,8 +42,9 @@ class ErrorPages:
         self._counters = counters
 
     async def instead(self, answer: Answer, ask: Ask) -> Answer:
-        """The page for an error, or the error where there is none for a viewer's request."""
-        if ask.hop is not None or answer.tunnel is not None:
+        """The page for an error, or the error where there is none for a viewer's request: none for want of capacity,
+        which fetching one more thing would not help."""
+        if ask.hop is not None or answer.tunnel is not None or ask.trace.result is Result.CAPACITY_EXCEEDED:
             return answer
         return await self._fetched(answer, ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id)
 

@@ -132,7 +132,10 @@ class Pipeline:
         except EdgeError as error:
             if error.side is Side.VIEWER:
                 raise
-            return self._answers.failed(ask, error)
+            answer = self._answers.failed(ask, error)
+            if isinstance(error, Overloaded):
+                ask.trace.result = Result.CAPACITY_EXCEEDED
+            return answer
 
     async def _answer(self, ask: Ask) -> Answer:
         if ask.distribution.rules is Rules.RFC9111 and forwards_left(ask.request) == 0:
