@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -357,14 +358,82 @@ def ca_export(data_dir: Path) -> None:
     click.echo(roles.authority_path(data_dir).read_text(), nl=False)
 
 
+@main.command(
+    "explain",
+    epilog="""\b
+Examples:
+  edgeproxy explain https://www.example.com/a?b=c --config configs/site-on-s3.toml
+  edgeproxy explain http://E1ABC.edge.localhost/a -H 'Accept-Encoding: br' --from DE --config distribution.json
+  edgeproxy explain http://demo.edge.localhost:8080/a --answer 'Cache-Control: max-age=60' --json
+Without --config it asks a node of the running CDN: the one that listens at the URL's port, else the first POP.
+""",
+)
+@click.argument("url")
+@click.option("-X", "--method", default="GET", show_default=True, help="Method.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field. Repeatable.")
+@click.option("--from", "client", metavar="COUNTRY|IP", help="Where the viewer is.")
+@click.option(
+    "--answer", "answers", multiple=True, metavar="'NAME: VALUE'", help="A field the origin is taken to send."
+)
+@click.option("--status", default=200, show_default=True, type=click.IntRange(200, 599), help="And its status.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings, or a distribution's JSON.")
+@click.option("--node", help="The node it is seen from.  [default: the first POP]")
+@_data_dir
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def explain_request(
+    url: str,
+    method: str,
+    headers: Sequence[str],
+    client: str | None,
+    answers: Sequence[str],
+    status: int,
+    config: Path | None,
+    node: str | None,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Print what becomes of a request: behaviour, key, what the origin gets, how long it is kept, and why."""
+    from edgeproxy.edge.explained import text
+
+    question = [("url", url), ("method", method), ("status", str(status))]
+    question += [("from", client)] if client is not None else []
+    question += [("h", each) for each in headers] + [("r", each) for each in answers]
+    if config is not None:
+        from edgeproxy import explain
+
+        said = explain.explain_request(explain.question_of(question), config, node)
+    else:
+        from edgeproxy.control.client import ask_what_would_become
+
+        said = ask_what_would_become(_node_admin(url, node, data_dir), question)
+    click.echo(json.dumps(said, indent=2) if as_json else text(said))
+
+
+def _node_admin(url: str, name: str | None, data_dir: Path) -> str:
+    """The admin listener of the node that is meant."""
+    nodes: Sequence[Mapping[str, Any]] = _endpoint("nodes", data_dir)  # Any: JSON
+    for node in nodes:
+        if node["name"] == name or (name is None and any(_same_place(url, each) for each in node["urls"])):
+            return str(node["admin"])
+    pops = [node for node in nodes if node["mode"] == "pop"]
+    if name is not None or not pops:
+        known = ", ".join(node["name"] for node in nodes)
+        raise click.UsageError(f"no node is called {name}: {known}")
+    return str(pops[0]["admin"])
+
+
+def _same_place(url: str, listener: str) -> bool:
+    return urlsplit(url).netloc == urlsplit(listener).netloc
+
+
 def _control_url(given: str | None, data_dir: Path) -> str:
-    return given.rstrip("/") if given is not None else _endpoint("control", data_dir)
+    return given.rstrip("/") if given is not None else str(_endpoint("control", data_dir))
 
 
-def _endpoint(name: str, data_dir: Path) -> str:
+def _endpoint(name: str, data_dir: Path) -> Any:  # Any: what stands under this name, JSON
     file = data_dir / "endpoints.json"
     try:
-        return str(json.loads(file.read_text())[name])
+        return json.loads(file.read_text())[name]
     except (OSError, ValueError, KeyError):
         click.echo(
             f"error: no running CDN found: {file} is not there. Start one with `edgeproxy up`, or name it with "

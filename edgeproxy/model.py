@@ -248,6 +248,8 @@ class Origin:
     keepalive_timeout: float = 5
     completion_timeout: float | None = None
     """Bound on the whole exchange, retries included; None for no bound."""
+    addresses: str = ""
+    """`ipv4` or `ipv6`: only such ones are connected to; empty for both."""
     shield: str | None = None
     """AWS region whose regional stands before this origin, for all nodes (Origin Shield, fact sheet 6)."""
 

@@ -212,6 +212,7 @@ class NodeRun:
             lambda: time.monotonic() - self.began,
             worker.round_trips,
             worker.contents,
+            worker.explain,
         )
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()

@@ -142,7 +142,7 @@ def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | N
     assert options.config is not None
     sources = Sources(options.config, access_log=options.access_log)
     configuration = sources.configuration(os.environ)
-    node = _named(configuration, options.node)
+    node = named(configuration, options.node)
     update: dict[str, Any] = {}  # Any: the fields' own types
     if options.listen:
         update["listen"] = list(options.listen)
@@ -157,14 +157,15 @@ def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | N
         data_dir=options.data_dir,
         workers=options.workers or node.workers or os.cpu_count() or 1,
         rules=options.rules or Rules.CLOUDFRONT,
-        next_tier=_tier_of_file(configuration, node),
-        shields=_shields_of_file(configuration),
+        next_tier=tier_of_file(configuration, node),
+        shields=shields_of_file(configuration),
         test_clock=options.test_clock,
     )
     return run, reloading([run], sources)
 
 
-def _named(configuration: Configuration, name: str | None) -> Node:
+def named(configuration: Configuration, name: str | None) -> Node:
+    """The node of this name; without one the only node there is. Raises ConfigError."""
     nodes = configuration.settings.nodes
     if name is None and len(nodes) == 1:
         return nodes[0]
@@ -175,11 +176,12 @@ def _named(configuration: Configuration, name: str | None) -> Node:
     raise ConfigError([Fault(configuration.path, "nodes", name or "", f"name one of its nodes with --node: {known}")])
 
 
-def _tier_of_file(configuration: Configuration, node: Node) -> NextTier | None:
-    return None if node.upstream is None else _reached(_named(configuration, node.upstream))
+def tier_of_file(configuration: Configuration, node: Node) -> NextTier | None:
+    """The regional that a node of the settings asks."""
+    return None if node.upstream is None else _reached(named(configuration, node.upstream))
 
 
-def _shields_of_file(configuration: Configuration) -> dict[str, NextTier]:
+def shields_of_file(configuration: Configuration) -> dict[str, NextTier]:
     """Regionals by region; the first in the file stands for its region."""
     shields: dict[str, NextTier] = {}
     for node in configuration.settings.nodes:

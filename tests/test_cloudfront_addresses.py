@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeproxy.cloudfront.addresses import endpoint, host_and_port, is_host_name, s3_region
+from edgeproxy.cloudfront.addresses import HostKind, endpoint, host_and_port, host_kind, is_host_name, s3_region
 from edgeproxy.model import OriginScheme
 
 
@@ -87,3 +87,30 @@ def test_host_names() -> None:
     assert not is_host_name("1.2.3.4")
     assert not is_host_name("a" * 254)
     assert not is_host_name("*.a")
+
+
+FORMS = {
+    "b.s3.eu-central-1.amazonaws.com": HostKind.S3,
+    "b.c.s3.amazonaws.com": HostKind.S3,
+    "b.s3-us-west-2.amazonaws.com": HostKind.S3,
+    "b.s3.dualstack.eu-central-1.amazonaws.com": HostKind.S3,
+    "b.s3-website-us-east-1.amazonaws.com": HostKind.S3_WEBSITE,
+    "b.s3-website.eu-central-1.amazonaws.com": HostKind.S3_WEBSITE,
+    "c.data.mediastore.eu-west-1.amazonaws.com": HostKind.MEDIA_STORE,
+    "a.egress.x.mediapackagev2.eu-west-1.amazonaws.com": HostKind.MEDIA_PACKAGE,
+    "x.mediapackage.eu-west-1.amazonaws.com": HostKind.MEDIA_PACKAGE,
+    "lb-1.eu-west-1.elb.amazonaws.com": HostKind.LOAD_BALANCER,
+    "nlb-1.elb.eu-west-1.amazonaws.com": HostKind.LOAD_BALANCER,
+    "ec2-203-0-113-7.compute-1.amazonaws.com": HostKind.EC2,
+    "ec2-203-0-113-7.eu-west-1.compute.amazonaws.com": HostKind.EC2,
+    "x.lambda-url.us-east-1.on.aws": HostKind.LAMBDA_URL,
+    "x.execute-api.eu-west-1.amazonaws.com": HostKind.API_GATEWAY,
+    "www.example.com": HostKind.OTHER,
+    "amazonaws.com": HostKind.OTHER,
+    "127.0.0.1": HostKind.OTHER,
+}
+
+
+@pytest.mark.parametrize(("host", "kind"), FORMS.items())
+def test_5_5_what_a_host_name_belongs_to(host: str, kind: HostKind) -> None:
+    assert host_kind(host) is kind

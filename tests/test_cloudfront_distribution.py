@@ -183,6 +183,18 @@ NOTED: list[tuple[dict[str, Any], str]] = [
     ({"Origins": items(bucket("web", "files.example.com"))}, "Origins.Items[0].DomainName"),
     ({"Origins": items(web(domain="x.lambda-url.us-east-1.on.aws"))}, "Origins.Items[0].DomainName"),
     ({"DefaultRootObject": "/index.html"}, "DefaultRootObject"),
+    (
+        {"CacheBehaviors": items(behavior(PathPattern="/a/*"), behavior(PathPattern="a/*"))},
+        "CacheBehaviors.Items[1].PathPattern",
+    ),
+    (
+        {"Origins": items(bucket("web")), "DefaultCacheBehavior": behavior(OriginRequestPolicyId="AllViewer")},
+        "DefaultCacheBehavior.OriginRequestPolicyId",
+    ),
+    (
+        {"Origins": items(bucket("web")), "DefaultCacheBehavior": behavior(CachePolicyId="Amplify")},
+        "DefaultCacheBehavior.CachePolicyId",
+    ),
 ]
 
 
@@ -342,6 +354,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "InvalidOrigin: a website endpoint is a web server",
     ),
     ({"DefaultCacheBehavior": behavior(ResponseHeadersPolicyId="x")}, "NoSuchResponseHeadersPolicy: neither"),
+    (
+        {
+            "Origins": items(web("web", "c.data.mediastore.eu-west-1.amazonaws.com")),
+            "DefaultCacheBehavior": legacy(values={"Headers": items("Host")}),
+        },
+        "InvalidHeadersForS3Origin: expected no Host",
+    ),
     (
         {"DefaultCacheBehavior": legacy(values={"Headers": items("CloudFront-Viewer-Planet")})},
         "InvalidArgument: CloudFront adds no header of this name",

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from edgeproxy.cloudfront.origin_request import forwards_left, is_websocket, origin_request, response_fields
+from edgeproxy.cloudfront.origin_request import (
+    certificate_name,
+    forwards_left,
+    is_websocket,
+    origin_request,
+    response_fields,
+)
 from edgeproxy.configuration import origin_only
 from edgeproxy.headers import Headers
 from edgeproxy.message import Client, RequestHead
@@ -398,3 +404,41 @@ def test_a_managed_policy_forwards_what_the_table_says() -> None:
     sent = asked(head((b"Origin", b"http://a"), (b"X-Other", b"1")), made.behaviors[-1])
     assert value(sent, b"origin") == b"http://a"
     assert value(sent, b"x-other") is None
+
+
+FORWARDS_HOST = Behavior("*", "web", forward=Forwarding(headers=listed(b"host")))
+SITE = Distribution("E1", "e1.example", Rules.CLOUDFRONT, "1", {}, ())
+
+
+@pytest.mark.parametrize(
+    ("authority", "behavior", "origin", "rules", "name"),
+    [
+        (b"www.example.com", FORWARDS_HOST, ORIGIN, Rules.CLOUDFRONT, "www.example.com"),
+        (b"www.example.com:8443", FORWARDS_HOST, ORIGIN, Rules.CLOUDFRONT, "www.example.com"),
+        (b"[2001:db8::1]:8443", FORWARDS_HOST, ORIGIN, Rules.CLOUDFRONT, "2001:db8::1"),
+        (b"www.example.com", Behavior("*", "web", forward=Forwarding(headers=NOTHING)), ORIGIN, Rules.CLOUDFRONT, ""),
+        (b"www.example.com", FORWARDS_HOST, replace(ORIGIN, host_header="o.test"), Rules.CLOUDFRONT, ""),
+        (b"www.example.com", FORWARDS_HOST, ORIGIN, Rules.RFC9111, ""),
+    ],
+)
+def test_1_4_whose_certificate_an_origin_has_to_show(
+    authority: bytes, behavior: Behavior, origin: Origin, rules: Rules, name: str
+) -> None:
+    request = replace(head(), authority=authority)
+    assert certificate_name(request, replace(SITE, rules=rules), behavior, origin) == name
+
+
+def test_1_9_made_up_fields_pass_where_they_are_asked_for_alone() -> None:
+    made = Behavior("*", "web", forward=Forwarding(made_up=frozenset({b"cloudfront-viewer-country"})))
+    fields = [(b"CloudFront-Viewer-Country", b"DE"), (b"CloudFront-Viewer-City", b"X")]
+    request = head().with_headers(Headers(fields))
+    sent = origin_request(request, SITE, made, ORIGIN, CLIENT, request_id=b"r", via=b"v").headers
+    assert (sent.get(b"cloudfront-viewer-country"), sent.get(b"cloudfront-viewer-city")) == (b"DE", None)
+
+
+def test_2_1_vary_keeps_user_agent_with_a_device_field_alone() -> None:
+    received = Headers([(b"Vary", b"User-Agent")])
+    device = Behavior("*", "web", forward=Forwarding(headers=NOTHING, made_up=frozenset({b"cloudfront-is-ios-viewer"})))
+    country = Behavior("*", "web", forward=Forwarding(headers=NOTHING, made_up=frozenset({b"cloudfront-viewer-city"})))
+    assert response_fields(received, device, ORIGIN).get(b"vary") == b"User-Agent"
+    assert response_fields(received, country, ORIGIN).get(b"vary") is None

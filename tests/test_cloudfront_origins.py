@@ -125,3 +125,15 @@ BAD: list[tuple[JSON, str]] = [
 def test_origins_that_are_refused(part: JSON, expected: str) -> None:
     (fault,) = faults(config(Origins=items(part)))
     assert expected in fault
+
+
+@pytest.mark.parametrize(("said", "kept"), [("ipv4", "ipv4"), ("ipv6", "ipv6"), ("dualstack", ""), (None, "")])
+def test_5_4_which_addresses_are_connected_to(said: str | None, kept: str) -> None:
+    custom = {} if said is None else {"IpAddressType": said}
+    assert distribution(config(Origins=items(web(custom=custom)))).origins["web"].addresses == kept
+
+
+def test_6_an_origin_with_a_shield() -> None:
+    for enabled, region in ((True, "eu-west-1"), (False, None)):
+        shield = {"Enabled": enabled, "OriginShieldRegion": "eu-west-1"}
+        assert distribution(config(Origins=items(web(OriginShield=shield)))).origins["web"].shield == region

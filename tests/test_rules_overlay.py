@@ -117,3 +117,13 @@ def test_2_6_what_stands_in_60_seconds_after_it_expired(
 
 def test_2_6_stale_use_ends_max_ttl_after_storage() -> None:
     assert overlay.stale_end(5000, AT_WILL) == 6000
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "seconds"),
+    [(404, "no-store", 0), (501, "private, max-age=60", 0), (404, "max-age=60", 60), (500, "no-store", 10)],
+)
+def test_2_5_an_error_that_withholds_itself_has_no_lifetime(status: int, value: str, seconds: float) -> None:
+    said = directives(fields(f"Cache-Control: {value}"))
+    told = None if said.seconds(b"max-age") is None else 60.0
+    assert overlay.lifetime(status, told, said, cloudfront()) == seconds

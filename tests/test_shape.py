@@ -38,6 +38,7 @@ LAYERS: dict[str, int] = {
     "roles": 10,
     "tables": 10,
     "caches": 11,
+    "explain": 11,
     "cli": 12,
     "__main__": 13,
     "__init__": 0,
@@ -54,7 +55,19 @@ PURE_FILES = {
     "telemetry/record.py",
 }
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
-ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "caches", "tables", "sources"}
+ASSEMBLY = {
+    "explain",
+    "roles",
+    "nodes",
+    "children",
+    "reloading",
+    "supervisor",
+    "binding",
+    "cli",
+    "caches",
+    "tables",
+    "sources",
+}
 
 HOMES = {
     "aiohttp": {
@@ -163,6 +176,7 @@ THROUGH_NODES = {
         "admission",
         "ask",
         "dates",
+        "errorpages",
         "fetch",
         "nexthop",
         "node",

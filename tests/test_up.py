@@ -69,6 +69,22 @@ async def test_two_pops_of_one_regional_cost_the_origin_one_request(cdn: dict[st
     assert [ask.target for ask in cdn["asked"]] == ["/a"]
 
 
+async def test_a_running_node_explains_what_becomes_of_a_request(cdn: dict[str, Any]) -> None:
+    data, pops = str(cdn["folder"] / "data"), nodes(cdn, "pop")
+    for pop in pops[:2]:
+        await fetch(pop["url"] + "/a", headers={"Host": "demo.edge.localhost"})
+    code, said = await run("explain", "http://demo.edge.localhost/a", "--node", pops[1]["name"], "--data-dir", data)
+    assert code == 0
+    assert "stored here   200" in said
+    assert f"way           pop {pops[1]['name']} > regional " in said
+    code, said = await run("explain", f"http://{pops[1]['url'][7:]}/a", "-H", "Host: demo.edge.localhost", "--json",
+                           "--data-dir", data)  # fmt: skip
+    assert (code, json.loads(said)["node"]["name"]) == (0, pops[1]["name"])
+    code, said = await run("explain", "http://demo.edge.localhost/a", "--from", "nowhere", "--data-dir", data)
+    assert code == 2
+    assert (await run("explain", "http://demo.edge.localhost/a", "--node", "mars", "--data-dir", data))[0] == 2
+
+
 async def test_the_control_plane_moves_every_clock_before_it_answers(cdn: dict[str, Any]) -> None:
     before = json.loads((await fetch(cdn["control"] + "/clock"))[1])["now"]
     status, answer = await fetch(cdn["control"] + "/clock", b'{"advance": 3600}')

@@ -136,3 +136,10 @@ async def test_a_ca_file_that_cannot_be_read_is_said_to_be_the_reason(silent: in
 
     with pytest.raises(OriginUnreachable, match="No such file"):
         await dial(Target("127.0.0.1", silent, tls=True), Line, context, 10)
+
+
+async def test_only_addresses_of_the_family_are_connected_to() -> None:
+    async with ScriptedOrigin() as origin:
+        await reach(Target("localhost", origin.port, family=socket.AF_INET))
+        with pytest.raises(OriginUnreachable):
+            await reach(Target("127.0.0.1", origin.port, family=socket.AF_INET6))

@@ -70,6 +70,8 @@ class Node:
     serving: Serving
     ports: list[int]
     """Where each worker listens: one port for all, unless they were set apart."""
+    https_port: int = 0
+    """For HTTPS, where there is a TLS context."""
 
     @property
     def url(self) -> str:
@@ -185,6 +187,8 @@ async def node(
     if apart:
         close(sockets)
         sockets = [listening("127.0.0.1:0")[0] for _ in range(workers)]
+    secure = [] if tls is None else listening("127.0.0.1:0", workers)
+    https_port = secure[0].getsockname()[1] if secure else 0
     ports = [each.getsockname()[1] for each in sockets]
     clocks = Clocks(lambda: wall() + page.clock_offset, time.monotonic, lambda: page.clock_offset, os.urandom)
     made: list[Worker] = []
@@ -204,9 +208,9 @@ async def node(
                 test_clock=True,
             )
             worker = Worker(place, serving, page, directory, clocks, tls)
-            await worker.start(Sockets([sockets[number]], [], doors[number : number + 1]))
+            await worker.start(Sockets([sockets[number]], secure[number : number + 1], doors[number : number + 1]))
             made.append(worker)
-        running = Node(name or mode.value, ports[0], page, made, directory, serving, ports)
+        running = Node(name or mode.value, ports[0], page, made, directory, serving, ports, https_port)
         try:
             yield running
         finally:

@@ -168,8 +168,10 @@ def _legacy_faults(
 # What has no effect ---------------------------------------------------------------------------------------------------
 
 
-def behavior_notes(document: Document, where: Location, part: schema.Behavior, policies: Policies) -> Iterator[Note]:
-    """What a behaviour without faults asks for in vain, apart from single fields."""
+def behavior_notes(
+    document: Document, where: Location, part: schema.Behavior, policies: Policies, *, s3: bool
+) -> Iterator[Note]:
+    """What a behaviour without faults asks for in vain, apart from single fields. `s3`: its origin is a bucket."""
     cache = policies.cache.get(part.CachePolicyId)
     more = policies.origin_request.get(part.OriginRequestPolicyId)
     if part.CachePolicyId:
@@ -181,6 +183,11 @@ def behavior_notes(document: Document, where: Location, part: schema.Behavior, p
             yield document.note((*where, name), _LISTED)
         elif policy is not None and made_up(policy.made_up) & NOT_MADE:
             yield document.note((*where, name), _FINGERPRINTS)
+    if s3 and cache is not None and forwarding(cache, more).headers.picks(b"host"):
+        yield document.note(
+            (*where, "OriginRequestPolicyId" if more is not None else "CachePolicyId"),
+            "sends the viewer's Host to a bucket, which answers to its own name alone",
+        )
     if part.ResponseHeadersPolicyId and part.ResponseHeadersPolicyId not in policies.response_headers:
         yield document.note((*where, "ResponseHeadersPolicyId"), _LISTED)
     if part.ForwardedValues is not None and made_up(part.ForwardedValues.Headers.Items) & NOT_MADE:

@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import TypeVar
 
 from edgeproxy.cloudfront import schema
-from edgeproxy.cloudfront.addresses import Endpoint
+from edgeproxy.cloudfront.addresses import Endpoint, HostKind, host_kind
 from edgeproxy.cloudfront.behaviors import behavior_faults, behavior_notes, read_behavior
 from edgeproxy.cloudfront.origins import origin_faults, origin_notes, read_origin
 from edgeproxy.cloudfront.parts import Part, notes_of, quantity_faults
@@ -192,7 +192,10 @@ def _is_text(value: object) -> bool:
 
 
 def _is_s3(document: Document, index: int) -> bool:
-    return document.at(("Origins", "Items", index, "S3OriginConfig")) is not None
+    """Whether an origin serves under its own name alone, as buckets and MediaStore containers do (fact sheet 1.4)."""
+    domain = document.at(("Origins", "Items", index, "DomainName"))
+    media_store = isinstance(domain, str) and host_kind(domain.lower()) is HostKind.MEDIA_STORE
+    return media_store or document.at(("Origins", "Items", index, "S3OriginConfig")) is not None
 
 
 def _no_such_origin(document: Document, where: Location, known: list[str]) -> Fault:
@@ -222,9 +225,15 @@ def _notes(document: Document, config: schema.DistributionConfig, policies: Poli
         yield from origin_notes(document, ("Origins", "Items", index), origin)
     if config.DefaultRootObject.startswith("/"):
         yield document.note(("DefaultRootObject",), "a leading / makes CloudFront ask for //…, which may answer 403")
+    buckets = {origin.Id for origin in config.Origins.Items if origin.S3OriginConfig is not None}
+    seen: set[str] = set()
     parts: list[schema.Behavior] = [config.DefaultCacheBehavior, *config.CacheBehaviors.Items]
     for where, part in zip(_behaviors(document), parts, strict=True):
-        yield from behavior_notes(document, where, part, policies)
+        yield from behavior_notes(document, where, part, policies, s3=part.TargetOriginId in buckets)
+        pattern = part.PathPattern.removeprefix("/") if isinstance(part, schema.PathBehavior) else None
+        if pattern in seen:
+            yield document.note((*where, "PathPattern"), "never counts: an earlier behaviour has the same")
+        seen.add(pattern or "")
 
 
 # What it means --------------------------------------------------------------------------------------------------------

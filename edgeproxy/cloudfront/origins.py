@@ -125,6 +125,7 @@ def _of_its_kind(origin: Origin, part: schema.Origin) -> Origin:
             https_port=custom.HTTPSPort,
             read_timeout=custom.OriginReadTimeout,
             keepalive_timeout=custom.OriginKeepaliveTimeout,
+            addresses=custom.IpAddressType if custom.IpAddressType in ("ipv4", "ipv6") else "",
         )
     if part.VpcOriginConfig is not None:
         vpc = part.VpcOriginConfig
@@ -140,4 +141,5 @@ def _redirected(origin: Origin, to: Endpoint) -> Origin:
         http_port=to.port,
         https_port=to.port,
         host_header=origin.host,
+        addresses="",
     )

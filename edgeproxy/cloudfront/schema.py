@@ -72,18 +72,23 @@ class Mtls(Part):
     ClientCertificateArn: str
 
 
+class SslProtocols(Listed[Literal["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2"]]):
+    """What may be spoken with an origin; TLS 1.3 always may."""
+
+    def idle(self) -> bool:
+        return self.Items == ["TLSv1.2"]
+
+
 class CustomSettings(Part):
     """A web server. Unlike at CloudFront, any port will do, so that local servers can be origins."""
 
     HTTPPort: int = ranged(80, 1, 65535, code="InvalidArgument")
     HTTPSPort: int = ranged(443, 1, 65535, code="InvalidArgument")
     OriginProtocolPolicy: Literal["http-only", "https-only", "match-viewer"]
-    OriginSslProtocols: Listed[Literal["SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2"]] | None = noted(
-        "accepted, has no effect: TLS 1.2 and 1.3 are spoken with origins"
-    )
+    OriginSslProtocols: SslProtocols | None = noted("accepted, has no effect: TLS 1.2 and 1.3 are spoken with origins")
     OriginReadTimeout: int = ranged(30, 1, 120, unit="s", code="InvalidOriginReadTimeout")
     OriginKeepaliveTimeout: int = ranged(5, 1, 300, unit="s", code="InvalidOriginKeepaliveTimeout")
-    IpAddressType: Literal["ipv4", "ipv6", "dualstack"] | None = noted(f"{LATER}: addresses are used as they resolve")
+    IpAddressType: Literal["ipv4", "ipv6", "dualstack"] | None = None
     OriginMtlsConfig: Mtls | None = noted()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,14 @@ def ask_for_explanation(admin: str, ip: str, name: str) -> Any:  # Any: the reso
     answer = ask(admin, "/explain?" + urlencode({"ip": ip, "name": name}), refused=400)
     if "error" in answer:
         raise ConfigError([Fault("", "explain", f"{ip} {name}", answer["error"])])
+    return answer
+
+
+def ask_what_would_become(admin: str, question: Sequence[tuple[str, str]]) -> Any:  # Any: the node's JSON
+    """What would become of a request at the node with this admin listener. Raises ConfigError, OriginError."""
+    answer = ask(admin, "/explain?" + urlencode(question), refused=400)
+    if "error" in answer:
+        raise ConfigError([Fault("", "explain", dict(question).get("url", ""), answer["error"])])
     return answer
 
 

@@ -1,7 +1,7 @@
 """A node's admin listener: health, readiness, metrics, the test clock. Any worker answers for the whole node.
 
-Never on a viewer's port. GET /healthz · /readyz · /metrics · /status · /rtt · /cache, POST /cache/drop · /drain ·
-/undrain, and with `--clock test` GET and POST /clock.
+Never on a viewer's port. GET /healthz · /readyz · /metrics · /status · /rtt · /cache · /explain?url=, POST
+/cache/drop · /drain · /undrain, and with `--clock test` GET and POST /clock.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from aiohttp import web
 
 from edgeproxy import __version__
 from edgeproxy.edge.contents import LIMIT, LIMIT_MAX, Contents
+from edgeproxy.edge.explaining import SOMEWHERE, Explanation, Question, field_of
 from edgeproxy.edge.node import Place
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.rtt import RoundTrips
@@ -40,6 +42,7 @@ class Admin:
         uptime: Callable[[], float],
         round_trips: RoundTrips,
         contents: Contents | None = None,
+        explain: Callable[[Question], Explanation] = lambda question: {},
     ) -> None:
         self._contents = contents
         self._place = place
@@ -48,6 +51,7 @@ class Admin:
         self._wall = wall
         self._uptime = uptime
         self._round_trips = round_trips
+        self._explain = explain
 
     def application(self) -> web.Application:
         """The routes."""
@@ -59,6 +63,7 @@ class Admin:
         application.router.add_get("/rtt", self.rtt)
         application.router.add_get("/cache", self.cache)
         application.router.add_post("/cache/drop", self.drop_cached)
+        application.router.add_get("/explain", self.explain)
         application.router.add_post("/drain", self.drain)
         application.router.add_post("/undrain", self.undrain)
         application.router.add_get("/clock", self.clock)
@@ -123,6 +128,14 @@ class Admin:
         except OriginError as error:
             return web.json_response({"error": str(error)}, status=502)
 
+    async def explain(self, request: web.Request) -> web.Response:
+        """What would become of a request: `url`, and optionally `method`, `h` (a field, repeatable), `from` (an address
+        or a country), `r` (a field of the supposed answer, repeatable) and `status`."""
+        try:
+            return web.json_response(self._explain(asked(request)))
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text, summed over the workers."""
         labels = {"node": self._place.name, "mode": self._place.mode.value, "region": self._place.region}
@@ -169,6 +182,22 @@ class Admin:
             return web.json_response({"error": message}, status=400)
         self._page.advance_clock(seconds)
         return web.json_response({"now": self._wall()})
+
+
+def asked(request: web.Request) -> Question:
+    """The question in a query. Raises ValueError."""
+    query = request.query
+    status = query.get("status", "200")
+    if not re.fullmatch("[2-5][0-9][0-9]", status):
+        raise ValueError("expected a status from 200 to 599")
+    return Question(
+        query.get("url", ""),
+        query.get("method", "GET"),
+        tuple(field_of(each) for each in query.getall("h", [])),
+        query.get("from", SOMEWHERE),
+        tuple(field_of(each) for each in query.getall("r", [])),
+        int(status),
+    )
 
 
 def _seconds(body: bytes) -> float | None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
 from edgeproxy.cloudfront.pages import Cause
-from edgeproxy.cloudfront.viewer import Viewer, with_viewer_fields
+from edgeproxy.cloudfront.viewer import Viewer, error_fields, with_viewer_fields
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.dress import Dress
 from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
@@ -92,6 +92,42 @@ class Admission:
             self._check_country(distribution, client, serving)
             self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
             head = described(head, incoming.head, behavior, client, serving)
+        return self._ask(incoming, head, hop, peer, client, distribution, behavior, serving, request_id, behavior)
+
+    def for_page(
+        self,
+        incoming: Incoming,
+        failed: RequestHead,
+        distribution: Distribution,
+        client: Client,
+        serving: Serving,
+        request_id: str,
+    ) -> Ask:
+        """The ask for a distribution's own page about an error, on behalf of the viewer who met it (fact sheet 2.8).
+
+        It falls under the behaviour of its own path; only the response headers policy is that of the request that
+        `failed` (inferred: it is that request's answer).
+        """
+        head = incoming.head.with_headers(without_nominated(without_internal(incoming.head.headers)))
+        behavior = choose_behavior(distribution, head.path)
+        head = described(head, failed, behavior, client, serving)
+        head = head.with_headers(head.headers.plus(*error_fields(behavior.forward.made_up, failed)))
+        met = choose_behavior(distribution, failed.path)
+        return self._ask(incoming, head, None, Peer.VIEWER, client, distribution, behavior, serving, request_id, met)
+
+    def _ask(
+        self,
+        incoming: Incoming,
+        head: RequestHead,
+        hop: HopRequest | None,
+        peer: Peer,
+        client: Client,
+        distribution: Distribution,
+        behavior: Behavior,
+        serving: Serving,
+        request_id: str,
+        dressed_by: Behavior,
+    ) -> Ask:
         origin = distribution.origins[behavior.origin]
         if not head.authority:  # HTTP/1.0 may come without Host, but neither key nor next hop can do without one
             head = replace(head, authority=origin_host(origin, head.scheme))
@@ -131,7 +167,7 @@ class Admission:
                 peer,
                 key if way.cached else None,
                 layer_of(origin, self._place.mode, self._place.region),
-                None if hop is not None else self._dress(behavior, head, request_id, incoming.received_at),
+                None if hop is not None else self._dress(dressed_by, head, request_id, incoming.received_at),
             ),
             trace=Trace(),
             owner=self._owner(key, peer) if way.cached else None,

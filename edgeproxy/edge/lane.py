@@ -386,4 +386,7 @@ def _is_plain(ask: Ask, stored: Stored) -> bool:
         and (ask.distribution.rules is Rules.CLOUDFRONT or _ASKS_CACHES.isdisjoint(names))
         and b"close" not in connection_options(ask.incoming.head.headers)
         and not any(name.startswith(_MADE_UP) for name in ask.behavior.key.headers)
+        and ask.distribution.countries is None
+        and stored.head.status not in ask.distribution.error_pages
+        and (ask.behavior.response is None or ask.behavior.response.timing is None)
     )

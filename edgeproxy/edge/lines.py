@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from edgeproxy.cloudfront.response_headers import READ_BY_POLICY
 from edgeproxy.edge.ask import Ask
 from edgeproxy.headers import INTERNAL_PREFIX
 from edgeproxy.model import Choice
@@ -148,6 +149,8 @@ def matters(ask: Ask, found: Sequence[Held], viewer_is_told: bool) -> frozenset[
         names.add(b"accept-encoding")
     if viewer_is_told:
         names.add(b"x-forwarded-for")
+    if ask.behavior.response is not None:
+        names.update(READ_BY_POLICY)
     for stored in found:
         names.update(name for name, _ in stored.head.vary)
     return ALWAYS | names

@@ -11,6 +11,7 @@ Only the origin's edge shifts dates for the test clock: tiers of one CDN move to
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,8 +28,8 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginInvalid, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
-from edgeproxy.model import AsOf, Origin, Rules
-from edgeproxy.outcome import Reason, Result
+from edgeproxy.model import AsOf, Mode, Origin, Rules
+from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
@@ -36,6 +37,8 @@ from edgeproxy.upstream.client import Exchange, Patience, Target
 from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
+
+_FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 TIER_REST = 1.0
 """Seconds a tier that could not be reached is left alone, so that not every miss waits for its time-out."""
@@ -254,6 +257,8 @@ class NextHop:
         reply.edition = 0 if answer is None else answer.edition
         if answer is not None:
             ask.trace.layer, ask.trace.upstream = answer.layer, answer.upstream
+            if answer.layer is Layer.SHIELD and answer.result in (Result.HIT, Result.REFRESH_HIT):
+                ask.trace.detail = Detail.ORIGIN_SHIELD_HIT.value
         return reply
 
     async def _to_origin(
@@ -337,14 +342,16 @@ class NextHop:
         )
 
     def _tier_patience(self, ask: Ask) -> Patience:
-        """A tier is given the time its own origins may take, so that it is the tier that gives up first."""
+        """A tier is given the time its own origins may take, so that it is the tier that gives up first; and that the
+        shield is given, which it may ask itself."""
         settings = ask.serving.settings.upstream
         origins = [self._origin_patience(ask, ask.origin)]
         if ask.behavior.failover is not None:
             origins.append(self._origin_patience(ask, ask.distribution.origins[ask.behavior.failover.origin]))
+        tiers = 2 if ask.origin.shield is not None and self._place.mode is Mode.POP else 1
         return Patience(
             connect=settings.connect_timeout,
-            first_byte=sum((each.connect + each.first_byte) * each.attempts for each in origins) + 1,
+            first_byte=sum((each.connect + each.first_byte) * each.attempts for each in origins) + tiers,
             idle=max(each.idle for each in origins) + 1,
             keepalive=settings.keepalive_timeout,
         )
@@ -374,6 +381,7 @@ class NextHop:
             origin.https_port if tls else origin.http_port,
             tls=tls,
             server_name=certificate_name(ask.request, ask.distribution, ask.behavior, origin) if tls else "",
+            family=_FAMILIES.get(origin.addresses, 0),
         )
 
 

@@ -17,14 +17,15 @@ from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
-from cachetools import TTLCache
-
 from edgeproxy.cloudfront import pages
 from edgeproxy.cloudfront.origin_request import forwards_left
 from edgeproxy.edge.admission import Admission, Refused, resource
 from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.chain import Chain
+from edgeproxy.edge.errorpages import ErrorPages
+from edgeproxy.edge.explaining import Explanation, Question, explain
+from edgeproxy.edge.failures import Failures
 from edgeproxy.edge.fetch import Errand, Fetcher, Hole
 from edgeproxy.edge.fill import Fill, Windows
 from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Flights, Landing, Refreshed
@@ -36,13 +37,13 @@ from edgeproxy.edge.node import Clocks, Place, Serving
 from edgeproxy.edge.page import SharedPage, owner_of
 from edgeproxy.edge.parts import wanted
 from edgeproxy.edge.present import Trace
-from edgeproxy.edge.recorder import Recorder
+from edgeproxy.edge.recorder import Recorder, gone
 from edgeproxy.edge.searches import Searches
 from edgeproxy.edge.spans import Span, Spans
 from edgeproxy.edge.supply import Supply
 from edgeproxy.errors import BodyAborted, EdgeError, OriginError, OriginInvalid, Overloaded, Side
 from edgeproxy.message import Answer, BytesBody, Incoming, Peer
-from edgeproxy.model import Rules
+from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import (
     Bypass,
     Decision,
@@ -63,9 +64,6 @@ from edgeproxy.store.memory import Stored
 from edgeproxy.store.tiers import Held, Tiers
 from edgeproxy.telemetry.counters import Counter, Counters
 
-RESTING_SECONDS = 10
-RESTING_MAX = 10_000
-"""After a failure that a stale copy covered, how long upstream is not asked again for that key (fact sheet 2.6)."""
 JOIN_TRIES = 3
 """How often a request decides again after a flight that turned out not to be for it."""
 
@@ -106,7 +104,8 @@ class Pipeline:
         self._answers = Answers(store, spans, page, ledger, clocks)
         self.lane = Lane(place, serving, store.memory, page, ledger, self._answers, recorder, counters, clocks)
         """What connections may answer without asking here."""
-        self._resting: TTLCache[bytes, None] = TTLCache(RESTING_MAX, RESTING_SECONDS, timer=clocks.wall)
+        self._failures = Failures(clocks.wall)
+        self._error_pages = ErrorPages(self._admission, self._answered, counters)
 
     async def handle(self, incoming: Incoming) -> Answer:
         """The answer to a request. Raises only ViewerError (the connection refuses it) and what is a fault of ours."""
@@ -116,25 +115,41 @@ class Pipeline:
         try:
             ask = self._admission.admit(incoming, self.serving, request_id)
         except Refused as refused:
-            return self._refuse(incoming, refused, request_id)
+            return await self._refused(incoming, refused, request_id)
         try:
-            answer = await self._answer(ask)
+            answer = await self._answered(ask)
+            if answer.head.status in ask.distribution.error_pages:
+                answer = await self._error_pages.instead(answer, ask)
         except asyncio.CancelledError:
             self._recorder.left(ask)
             raise
         except EdgeError as error:
-            if error.side is Side.VIEWER:
-                self._recorder.broken(ask, error)
-                raise
-            answer = self._answers.failed(ask, error)
+            self._recorder.broken(ask, error)
+            raise
         answer.sent = self._recorder.finished(ask, answer.head, answer.tunnel is not None)
         return answer
+
+    def explain(self, question: Question) -> Explanation:
+        """What would become of a request, and what is stored here. Raises ValueError for a question that is none."""
+        return explain(question, self.serving, self._place, self._page, self._clocks, self._supply.in_memory)
 
     async def close(self) -> None:
         """Stop what runs in the background."""
         await self.flights.close()
 
     # -- the decision -----------------------------------------------------------------------------------------------
+
+    async def _answered(self, ask: Ask) -> Answer:
+        """The answer, made here where upstream has none. Raises what is the viewer's fault alone."""
+        try:
+            return await self._answer(ask)
+        except EdgeError as error:
+            if error.side is Side.VIEWER:
+                raise
+            answer = self._answers.failed(ask, error)
+            if isinstance(error, Overloaded):
+                ask.trace.result = Result.CAPACITY_EXCEEDED
+            return answer
 
     async def _answer(self, ask: Ask) -> Answer:
         if ask.distribution.rules is Rules.RFC9111 and forwards_left(ask.request) == 0:
@@ -251,26 +266,36 @@ class Pipeline:
         None: decide again, what was waited for turned out not to be for this request.
         """
         ask.trace.reason = reason
-        if fallback is not None and ask.key in self._resting:
-            return await self._serve_stale(ask, fallback)
+        failure = None if ask.retried else self._failures.find(ask.key, ask.generation)
+        if failure is not None and self._ledger.covers(failure.as_of, ask.floor) and not ask.refresh:
+            if fallback is not None:
+                return await self._serve_stale(ask, fallback)
+            if not failure.covered:
+                self._counters.add(Counter.ERRORS_REMEMBERED)
+                raise failure.error()
         hides = fallback is not None and self._hides_failures(ask, fallback)
         return await self._fetched(Errand(ask, found, validated, hides), reason, fallback)
 
     async def _fetched(self, errand: Errand, reason: Reason, fallback: Held | None) -> Answer | None:
-        ask = errand.ask
+        ask, as_of = errand.ask, self._ledger.applied()
         ask.trace.reason = reason
         try:
             landing = await self._landing(errand, reason)
         except (OriginError, Overloaded) as error:
+            if not ask.follows:
+                self._remember(ask, error, as_of, covered=fallback is not None)
             if fallback is None and self._may_retry(ask, error):
                 return None
             if fallback is None:
                 raise
-            if ask.distribution.rules is Rules.CLOUDFRONT:
-                self._resting[ask.key] = None
             ask.trace.detail = error.detail.value
             return await self._serve_stale(ask, fallback)
         return await self._relay(ask, reason) if landing is None else await self._landed(errand, landing)
+
+    def _remember(self, ask: Ask, error: EdgeError, as_of: AsOf, *, covered: bool) -> None:
+        """Nobody is to ask again for a while; `as_of` is when upstream was."""
+        if ask.distribution.rules is Rules.CLOUDFRONT and isinstance(error, OriginError):
+            self._failures.remember(ask.key, error, as_of, ask.generation, ask.behavior.caching, covered=covered)
 
     def _may_retry(self, ask: Ask, error: EdgeError) -> bool:
         """Whether a request whose fetch has failed waits for another: once, if it did not lead that one itself. One of
@@ -388,7 +413,7 @@ class Pipeline:
             return self._answers.filled(ask, landing.fill, landing.came)
         return self._answers.relayed(ask, reply)
 
-    def _refuse(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
+    async def _refused(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
         """The answer to a request that was not admitted."""
         serving = self.serving
         peer = Peer.VIEWER if refused.mismatch is None else Peer.TIER
@@ -397,15 +422,18 @@ class Pipeline:
         head, body = pages.page(presenter.rules, refused.status, refused.cause, request_id, refused.location)
         head = presenter.head(head, trace, self._clocks.wall())
         if refused.mismatch is not None:
-            answer = HopAnswer(self._ledger.applied(), Result.ERROR, refused.mismatch)
-            head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(answer.field()))
+            told = HopAnswer(self._ledger.applied(), Result.ERROR, refused.mismatch)
+            head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(told.field()))
         unread = incoming.body.length != 0
-        return Answer(
-            head,
-            BytesBody([body]),
-            close=unread or refused.distribution is None,
-            sent=self._recorder.refused(incoming, refused, serving, request_id, head, trace),
-        )
+        answer = Answer(head, BytesBody([body]), close=unread or refused.distribution is None)
+        try:
+            answer = await self._error_pages.instead_of_refusal(answer, incoming, refused, serving, request_id)
+        except asyncio.CancelledError:
+            sent = self._recorder.refused(incoming, refused, serving, request_id, head, trace)
+            sent(gone(incoming, self._clocks.monotonic()))
+            raise
+        answer.sent = self._recorder.refused(incoming, refused, serving, request_id, answer.head, trace)
+        return answer
 
 
 def _head_of(landing: Landing[Reply]) -> StoredHead | None:

@@ -40,6 +40,11 @@ def _cut_by(delivery: Delivery) -> str:
 Sent = Callable[[Delivery], None]
 
 
+def gone(incoming: Incoming, now: float) -> Delivery:
+    """What is delivered to a viewer that leaves before there is an answer."""
+    return Delivery(0, incoming.head_bytes, None, now, complete=False, sender_left=True)
+
+
 class Recorder:
     """Counts and logs what one worker answered. What other workers asked for, they log themselves."""
 

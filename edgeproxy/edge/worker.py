@@ -15,6 +15,7 @@ from edgeproxy.edge.admission import within
 from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.contents import Contents
 from edgeproxy.edge.door import Door
+from edgeproxy.edge.explaining import Explanation, Question
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
 from edgeproxy.edge.nexthop import NextHop
@@ -142,6 +143,10 @@ class Worker:
         await self._client.close()
         self._compressing.close()
         await self.log.close()
+
+    def explain(self, question: Question) -> Explanation:
+        """What would become of a request here. Raises ValueError for a question that is none."""
+        return self.pipeline.explain(question)
 
     def _door(self, peer: Peer) -> Door:
         cloudfront = self.pipeline.serving.default_rules is Rules.CLOUDFRONT

@@ -34,10 +34,14 @@ REDIRECTS_CACHED_WHEN_TOLD = frozenset({307, 308})
 
 
 def withheld(said: Directives) -> Reason | None:
-    """Which directive asks that the response is not served from cache."""
+    """Which directive asks that the response is not served from cache. A no-cache that names fields is about those
+    alone (section 4.9: `no-cache="Set-Cookie"`)."""
     if said.members.keys().isdisjoint(WITHHOLDING):
         return None
-    return next(reason for name, reason in WITHHOLDING.items() if name in said)
+    for name, reason in WITHHOLDING.items():
+        if name in said and (reason is not Reason.REVALIDATE_ALWAYS or said.whole(name)):
+            return reason
+    return None
 
 
 def lifetime(status: int, told: float | None, said: Directives, caching: Caching) -> float:
@@ -51,14 +55,23 @@ def lifetime(status: int, told: float | None, said: Directives, caching: Caching
     no-cache and its like    0                          MinTTL
     an error, a lifetime     the larger of ErrorCachingMinTTL and that, at most MaxTTL
     an error, nothing        ErrorCachingMinTTL         ErrorCachingMinTTL
+    an error that may        0                          0
+    withhold, and does
     =======================  =========================  ==========================
     """
     ttl = caching.ttl
     if withheld(said):
         told = 0.0
+    if status in ERRORS_THAT_MAY_WITHHOLD and withheld(said):
+        return 0.0
     if status >= 400:
-        return max(caching.error_ttl.get(status, ERROR_TTL_DEFAULT), min(told or 0.0, ttl.maximum))
+        return max(error_minimum(status, caching), min(told or 0.0, ttl.maximum))
     return min(max(ttl.default if told is None else told, ttl.minimum), ttl.maximum)
+
+
+def error_minimum(status: int, caching: Caching) -> float:
+    """ErrorCachingMinTTL of a status, in seconds (section 2.5)."""
+    return caching.error_ttl.get(status, ERROR_TTL_DEFAULT)
 
 
 def refusal(status: int, said: Directives, has_cache_control: bool, caching: Caching) -> Reason | None:

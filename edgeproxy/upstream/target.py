@@ -28,6 +28,8 @@ class Target:
     server_name: str = ""
     """What TLS asks for (SNI) and verifies; empty for `host`."""
     unix_path: str | None = None
+    family: int = 0
+    """socket.AF_INET or AF_INET6: only such addresses; 0 for any."""
 
     def __str__(self) -> str:
         return self.unix_path or join_address(self.host, self.port)
@@ -68,7 +70,13 @@ async def dial(target: Target, protocol: Callable[[], P], context: Callable[[], 
                 )
             else:
                 _, made = await loop.create_connection(
-                    protocol, target.host, target.port, ssl=tls, server_hostname=name, ssl_shutdown_timeout=goodbye
+                    protocol,
+                    target.host,
+                    target.port,
+                    family=target.family,
+                    ssl=tls,
+                    server_hostname=name,
+                    ssl_shutdown_timeout=goodbye,
                 )
             return made
     except (OSError, UnicodeError) as fault:
