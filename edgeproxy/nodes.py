@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import EdgeError
 from edgeproxy.model import Mode, Rules
-from edgeproxy.settings import Node
+from edgeproxy.places.clients import Clients
+from edgeproxy.places.location import Locations
+from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.units import split_address
@@ -36,8 +39,16 @@ ORPHAN_SECONDS = 5.0
 """What a child whose parent has died may take to end."""
 
 
+COLLECT_AFTER = (20_000, 5, 1_000)
+"""When the cycle collector looks at its three generations (gc.set_threshold). What is stored is no garbage, and there
+may be millions of objects of it: with Python's defaults a miss costs half as much again for looking through them. Young
+objects are looked at every 20,000, those that outlive five such looks with them, and the old ones hardly ever: nothing
+that a finished request or a closed connection leaves behind should need it."""
+
+
 def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
     """Run a child's life on uvloop; its exit code."""
+    gc.set_threshold(*COLLECT_AFTER)
     return uvloop.run(main)
 
 
@@ -67,6 +78,8 @@ class NodeRun:
     rules: Rules
     """Of answers that belong to no distribution."""
     next_tier: NextTier | None = None
+    shields: Mapping[str, NextTier] = field(default_factory=dict)
+    """The regionals of this CDN by region."""
     knows_origin: bool = True
     test_clock: bool = False
     ended: Callable[[], None] = lambda: None
@@ -80,6 +93,8 @@ class NodeRun:
         self.https = [listening(address, self.workers) for address in self.node.https]
         self.admin = listening(self.node.admin)[0]
         self.page = SharedPage(self.workers)
+        # Opened before the workers are forked: they share its pages.
+        self._clients = clients_of(self.configuration.settings)
         self.began = time.monotonic()
         self._meeting: tempfile.TemporaryDirectory[str] | None = None
         self._doors: list[socket.socket] = []
@@ -145,6 +160,8 @@ class NodeRun:
             settings=configuration.settings,
             next_tier=self.next_tier,
             default_rules=self.rules,
+            shields=self.shields,
+            clients=self._clients if configuration is self.configuration else clients_of(configuration.settings),
         )
 
     async def _live(self, number: int, channel: Channel) -> int:
@@ -223,6 +240,12 @@ class NodeRun:
             addresses=[split_address(address)[0] for address in self.node.https],
             kept_max=serving.settings.connections.certificates_max,
         )
+
+
+def clients_of(settings: Settings) -> Clients:
+    """Where viewers are, as the resolver's tables and its database have it. Raises ConfigError."""
+    path = settings.resolver.location_database
+    return Clients(settings.resolver.networks, None if path is None else Locations(Path(path)))
 
 
 def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
