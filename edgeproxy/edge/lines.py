@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from edgeproxy.cloudfront.response_headers import READ_BY_POLICY
 from edgeproxy.edge.ask import Ask
 from edgeproxy.headers import INTERNAL_PREFIX
 from edgeproxy.model import Choice
@@ -146,6 +147,8 @@ def matters(ask: Ask, found: Sequence[Stored], viewer_is_told: bool) -> frozense
         names.add(b"cookie")
     if key.gzip or key.brotli:
         names.add(b"accept-encoding")
+    if ask.behavior.response is not None:
+        names |= READ_BY_POLICY
     if viewer_is_told:
         names.add(b"x-forwarded-for")
     for stored in found:
