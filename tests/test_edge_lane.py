@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 
 from edgeproxy.configuration import origin_only
-from edgeproxy.model import KeyParts, Rules
+from edgeproxy.model import Cors, Countries, KeyParts, ResponsePolicy, Rules
+from edgeproxy.places.clients import Clients
+from edgeproxy.settings import Network
 from edgeproxy.telemetry.counters import Counter
-from tests.scripted import Ask, ScriptedOrigin
+from tests.scripted import Ask, ScriptedOrigin, Viewer
 from tests.tier import Got, Node, config_for, distribution_of, node
 from tests.wire import FieldsLike, until
 
@@ -232,3 +235,47 @@ async def test_cloudfront_s_rules_give_every_answer_its_own_id() -> None:
                 ids.add(got.header("X-Amz-Cf-Id"))
             assert at.count(Counter.LANE_HITS) == 4
             assert len(ids) == 6
+
+
+async def test_who_is_turned_away_for_its_country_is_not_given_what_others_are() -> None:
+    async with ScriptedOrigin() as origin:
+        origin.always(200, FRESH, b"x")
+        plain = dataclasses.replace(origin_only(origin.url, Rules.CLOUDFRONT), revision="0")
+        served = dataclasses.replace(plain, countries=Countries(False, frozenset({"DE"})))
+        clients = Clients([Network(network="127.0.0.2/32", pops=[], country="DE")])
+        async with node(distributions=[served], rules=Rules.CLOUDFRONT, clients=clients) as at:
+            await warm(at)
+            for address, status in (("127.0.0.1", 200), ("127.0.0.2", 403), ("127.0.0.3", 200)):
+                streams = await asyncio.open_connection("127.0.0.1", at.port, local_addr=(address, 0))
+                async with Viewer(*streams) as viewer:
+                    for _ in range(3):
+                        await viewer.ask("/a")
+                        assert (await viewer.read_head())[0] == status
+                        await viewer.read_body()
+
+
+@pytest.mark.parametrize(
+    ("policy", "plain"),
+    [
+        (ResponsePolicy("1", "x", cors=Cors(("https://a.test", "https://b.test"), (), ())), True),
+        (ResponsePolicy("1", "x", removed=frozenset({b"etag"})), True),
+        (ResponsePolicy("1", "x", removed=frozenset({b"date"})), False),
+        (ResponsePolicy("1", "x", timing=0.0), False),
+    ],
+)
+async def test_a_response_headers_policy_that_looks_at_the_request_or_the_clock(
+    policy: ResponsePolicy, plain: bool
+) -> None:
+    async with ScriptedOrigin() as origin:
+        origin.always(200, FRESH, b"x")
+        only = dataclasses.replace(origin_only(origin.url, Rules.CLOUDFRONT), revision="0")
+        served = dataclasses.replace(only, behaviors=(dataclasses.replace(only.behaviors[0], response=policy),))
+        async with node(distributions=[served], rules=Rules.CLOUDFRONT) as at:
+            for _ in range(3):
+                for origin_said in ("https://a.test", "https://b.test", "https://c.test"):
+                    got, at_once = await ask(at, {"Origin": origin_said})
+                    allowed = policy.cors is not None and origin_said in policy.cors.origins
+                    assert got.header("Access-Control-Allow-Origin") == (origin_said if allowed else None)
+                got, _ = await ask(at, {"Pragma": "server-timing"})
+                assert (got.header("Server-Timing") is None) is (policy.timing is None)
+            assert at_once is plain

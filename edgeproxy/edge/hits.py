@@ -326,4 +326,9 @@ def with_tls(client: Client, transport: asyncio.Transport) -> Client:
     if secured is None:
         return client
     cipher = secured.cipher()
-    return replace(client, tls_protocol=secured.version() or "", tls_cipher=cipher[0] if cipher else None)
+    return replace(
+        client,
+        tls_protocol=secured.version() or "",
+        tls_cipher=cipher[0] if cipher else None,
+        tls_resumed=bool(secured.session_reused),
+    )

@@ -244,7 +244,7 @@ class Lane:
         self._answers = answers
         self._page = page
         self._clocks = clocks
-        self._spaces: dict[tuple[str, bool, bool], Space] = {}
+        self._spaces: dict[tuple[str, bool, bool, frozenset[str]], Space] = {}
         self._watched: dict[bytes, set[Asked]] = {}
         self._charged = 0
         self._counters = counters
@@ -266,7 +266,7 @@ class Lane:
         said = self._place.test_clock and is_loopback(client.address)
         proxies = serving.settings.trust.proxies
         trusted = bool(proxies) and within(client.address, proxies)
-        name = scheme, said, trusted
+        name = scheme, said, trusted, _refusing(serving, client)
         space = self._spaces.get(name)
         if space is None:
             space = self._spaces[name] = Space(self, trusted, serving.settings.log.cookies)
@@ -374,7 +374,7 @@ def _drop(asked: Asked) -> None:
 
 def _is_plain(ask: Ask, stored: Stored) -> bool:
     """Whether the same bytes on the same kind of connection will mean the same answer."""
-    request = ask.request
+    request, policy = ask.request, ask.behavior.response
     names = ask.incoming.head.headers.names()
     return (
         request.method in ("GET", "HEAD")
@@ -386,7 +386,16 @@ def _is_plain(ask: Ask, stored: Stored) -> bool:
         and (ask.distribution.rules is Rules.CLOUDFRONT or _ASKS_CACHES.isdisjoint(names))
         and b"close" not in connection_options(ask.incoming.head.headers)
         and not any(name.startswith(_MADE_UP) for name in ask.behavior.key.headers)
-        and ask.distribution.countries is None
+        and (ask.distribution.countries is None or ask.client is ask.incoming.client)
         and stored.head.status not in ask.distribution.error_pages
-        and (ask.behavior.response is None or ask.behavior.response.timing is None)
+        and (policy is None or (policy.timing is None and b"date" not in policy.removed))
     )
+
+
+def _refusing(serving: Serving, client: Client) -> frozenset[str]:
+    """The distributions that turn this peer away because of its country: nothing is known for it that they serve."""
+    restricted = [each for each in serving.hosts if each.countries is not None]
+    if not restricted:
+        return frozenset()
+    country = serving.clients.find(client.address).country
+    return frozenset(each.id for each in restricted if each.countries is not None and each.countries.refuses(country))

@@ -147,6 +147,8 @@ def matters(ask: Ask, found: Sequence[Held], viewer_is_told: bool) -> frozenset[
         names.add(b"cookie")
     if key.gzip or key.brotli:
         names.add(b"accept-encoding")
+    if ask.behavior.response is not None:
+        names |= READ_BY_POLICY
     if viewer_is_told:
         names.add(b"x-forwarded-for")
     if ask.behavior.response is not None:

@@ -26,6 +26,12 @@ OUT_OF_SOCKETS_SECONDS = 1.0
 TLS_SHUTDOWN_SECONDS = 5.0
 """How long a viewer may take to answer close_notify."""
 
+UNSENT_MAX = 256 * 1024
+"""Bytes that the system takes for a connection beyond those on their way. It would take megabytes, and a thousand
+viewers that read nothing would have all of its memory for sockets."""
+
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
 
@@ -124,10 +130,12 @@ class Listener:
                 return
             accepted.setblocking(False)
             if accepted.family != socket.AF_UNIX:
-                # asyncio does this by itself only for sockets made with an explicit protocol number. A viewer that
+                # asyncio does the first by itself only for sockets made with an explicit protocol number. A viewer that
                 # has left already makes it fail on some systems.
                 with contextlib.suppress(OSError):
                     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if _NOTSENT_LOWAT is not None:
+                        accepted.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_MAX)
             self._admit(accepted, *_address_of(name))
 
     def _admit(self, accepted: socket.socket, address: str, port: int) -> None:

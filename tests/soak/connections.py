@@ -14,6 +14,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from tests.commands import command, url_in
 from tests.scripted import Ask, ScriptedOrigin, Viewer
@@ -98,10 +99,12 @@ class Many:
             while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < 1000:
                 got += await self._loop.sock_recv(opened, 65536)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         for opened in self.sockets:
             opened.close()
-        self.sockets.clear()
 
 
 async def hit_times(port: int, count: int) -> tuple[float, float]:
@@ -135,23 +138,20 @@ async def search(idle: int, slow: int) -> None:
 
 
 async def measure_idle(worker: Process, port: int, count: int) -> None:
-    warm = Many(port)
-    await warm.open(200)
-    await warm.ask_all(HIT)
-    before = worker.resident()
-    many = Many(port)
-    await many.open(count)
-    opened = (worker.resident() - before) / count
-    await many.ask_all(HIT)
-    lane = (worker.resident() - before) / count
-    await many.ask_all(PASSED)
-    pipeline = (worker.resident() - before) / count
+    with Many(port) as warm, Many(port) as many:
+        await warm.open(200)
+        await warm.ask_all(HIT)
+        before = worker.resident()
+        await many.open(count)
+        opened = (worker.resident() - before) / count
+        await many.ask_all(HIT)
+        lane = (worker.resident() - before) / count
+        await many.ask_all(PASSED)
+        pipeline = (worker.resident() - before) / count
     sys.stdout.write(
         f"{count} connections, bytes of the worker for each: {opened:.0f} when accepted, {lane:.0f} after a hit,"
         f" {pipeline:.0f} after a request through the pipeline\n"
     )
-    many.close()
-    warm.close()
     assert lane <= IDLE_MAX
     assert pipeline <= IDLE_AFTER_PIPELINE_MAX
 
@@ -164,21 +164,20 @@ async def measure_slow(worker: Process, port: int, count: int) -> None:
             await viewer.read_body()
     alone = await hit_times(port, 2000)
     before = worker.resident()
-    many = Many(port)
-    await many.open(count)
-    for opened in many.sockets:
-        await asyncio.get_running_loop().sock_sendall(opened, LARGE_HITS)
-    beside = await hit_times(port, 2000)
-    used = worker.processor_seconds()
-    await asyncio.sleep(5)  # what happens in this time is what is measured
-    used = worker.processor_seconds() - used
-    each = (worker.resident() - before) / count
+    with Many(port) as many:
+        await many.open(count)
+        for opened in many.sockets:
+            await asyncio.get_running_loop().sock_sendall(opened, LARGE_HITS)
+        beside = await hit_times(port, 2000)
+        used = worker.processor_seconds()
+        await asyncio.sleep(5)  # what happens in this time is what is measured
+        used = worker.processor_seconds() - used
+        each = (worker.resident() - before) / count
     sys.stdout.write(
         f"{count} viewers that read nothing of 20 answers of 10 MiB: {each:.0f} bytes of the worker for each,"
         f" {used:.2f} s of processor time in 5 s; a hit beside them takes {beside[0] * 1e6:.0f} µs, p99"
         f" {beside[1] * 1e6:.0f} (alone {alone[0] * 1e6:.0f}, p99 {alone[1] * 1e6:.0f})\n"
     )
-    many.close()
     assert each <= SLOW_MAX
     assert used <= 0.25
 
