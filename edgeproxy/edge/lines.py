@@ -151,8 +151,6 @@ def matters(ask: Ask, found: Sequence[Held], viewer_is_told: bool) -> frozenset[
         names |= READ_BY_POLICY
     if viewer_is_told:
         names.add(b"x-forwarded-for")
-    if ask.behavior.response is not None:
-        names.update(READ_BY_POLICY)
     for stored in found:
         names.update(name for name, _ in stored.head.vary)
     return ALWAYS | names
