@@ -22,7 +22,7 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import EdgeError
-from edgeproxy.feeding import Broker, Followed, feed_child
+from edgeproxy.feeding import Broker, Followed, feed_child, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.model import Mode, Rules
 from edgeproxy.processes import obey, run_loop
@@ -102,6 +102,7 @@ class NodeRun:
         workers = [self._child(number, broker) for number in range(self.workers)]
         if self.follow is None:
             return workers
+        prepare(self.directory)
         broker.workers = workers
         return [*workers, feed_child(self.node.name, self.follow, self.directory, broker)]
 
