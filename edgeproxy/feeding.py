@@ -156,7 +156,8 @@ class Followed:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
-        self._read: dict[str, tuple[Deployed, Distribution]] = {}
+        self._read: dict[int, tuple[Deployed, Distribution]] = {}
+        self._epoch = ""
         self.number = 0
 
     def distributions(self, configuration: Configuration, *, anew: bool = False) -> tuple[Distribution, ...]:
@@ -166,16 +167,16 @@ class Followed:
             return ()
         kept = Kept(self._path)
         try:
-            state = kept.state()
+            known = {number: record for number, (record, _) in self._read.items()}
+            epoch, number, found = kept.distributions(self._epoch, known)
         finally:
             kept.close()
         read = {}
-        for record in state.records:
-            if isinstance(record, Deployed):
-                known = None if anew else self._read.get(record.id)
-                same = known is not None and known[0] == record
-                read[record.id] = known if same and known is not None else (record, _made(record, configuration))
-        self._read, self.number = read, state.number
+        for each, record in found.items():
+            same = epoch == self._epoch and each in known and not anew
+            made = self._read[each][1] if same else _made(record, configuration)
+            read[each] = (record, made)
+        self._read, self._epoch, self.number = read, epoch, number
         return tuple(distribution for _, distribution in read.values())
 
 
