@@ -143,9 +143,7 @@ def application(
         proven = tier_key is not None and is_tier(request.remote, request.headers.get(TIER), tier_key)
         page = from_a_page({name.lower(): value for name, value in request.headers.items()})
         if not proven and (page or not (request.path == FEED or is_loopback(request.remote))):
-            return web.json_response(
-                {"error": "This is for operators and nodes: EDGEPROXY_TIER_KEY proves one."}, status=403
-            )
+            return web.json_response({"error": FOR_OPERATORS}, status=403)
         return await handler(request)
 
     made = web.Application(client_max_size=BODY_MAX, middlewares=[gate])
