@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import uvloop
 
 from edgeproxy.binding import DirectoryLock, address_of, listening, listening_unix
 from edgeproxy.cloudfront.fields import location_code
@@ -26,30 +22,17 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import ConfigError, EdgeError, Fault
+from edgeproxy.feeding import Broker, Followed, feed_child, prepare
+from edgeproxy.following.follower import Whom
 from edgeproxy.model import Mode, Rules
 from edgeproxy.places.clients import Clients
 from edgeproxy.places.location import Locations
+from edgeproxy.processes import obey, run_loop
 from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.units import split_address
 from edgeproxy.upstream.client import Target
-
-ORPHAN_SECONDS = 5.0
-"""What a child whose parent has died may take to end."""
-
-
-COLLECT_AFTER = (20_000, 5, 1_000)
-"""When the cycle collector looks at its three generations (gc.set_threshold). What is stored is no garbage, and there
-may be millions of objects of it: with Python's defaults a miss costs half as much again for looking through them. Young
-objects are looked at every 20,000, those that outlive five such looks with them, and the old ones hardly ever: nothing
-that a finished request or a closed connection leaves behind should need it."""
-
-
-def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
-    """Run a child's life on uvloop; its exit code."""
-    gc.set_threshold(*COLLECT_AFTER)
-    return uvloop.run(main)
 
 
 def buffered(random_bytes: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -83,6 +66,8 @@ class NodeRun:
     knows_origin: bool = True
     test_clock: bool = False
     ended: Callable[[], None] = lambda: None
+    follow: Whom | None = None
+    """The control plane that says what to serve; without one, the configuration does."""
     http: list[list[socket.socket]] = field(default_factory=list)
     https: list[list[socket.socket]] = field(default_factory=list)
 
@@ -93,6 +78,8 @@ class NodeRun:
         self.https = [listening(address, self.workers) for address in self.node.https]
         self.admin = listening(self.node.admin)[0]
         self.page = self._open_page()
+        self.page.behind = self.follow is not None
+        self._followed = Followed(self.directory)
         # Opened before the workers are forked: they share its pages.
         self._clients = clients_of(self.configuration.settings)
         self.began = time.monotonic()
@@ -129,8 +116,17 @@ class NodeRun:
         return f"http://{address_of(self.admin)}"
 
     def children(self) -> list[Child]:
-        """One a worker."""
-        return [self._child(number) for number in range(self.workers)]
+        """One a worker, and one for the feed where there is a control plane."""
+        broker = Broker(caught_up=self._caught_up)
+        workers = [self._child(number, broker) for number in range(self.workers)]
+        if self.follow is None:
+            return workers
+        prepare(self.directory)
+        broker.workers = workers
+        return [*workers, feed_child(self.node.name, self.follow, self.directory, broker)]
+
+    def _caught_up(self) -> None:
+        self.page.behind = False
 
     def close(self) -> None:
         """After all children have ended."""
@@ -138,7 +134,7 @@ class NodeRun:
         if self._meeting is not None:
             self._meeting.cleanup()
 
-    def _child(self, number: int) -> Child:
+    def _child(self, number: int, broker: Broker) -> Child:
         def started() -> None:
             self.page.rows[number].forget_gauges()
 
@@ -152,7 +148,10 @@ class NodeRun:
         name = self.node.name if self.workers == 1 else f"{self.node.name}, worker {number}"
         sockets = self._sockets(number)
         own = [self.admin, *sockets.http, *sockets.https, *sockets.workers]
-        return Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, own)
+        child = Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, sockets=own)
+        child.heard = lambda message: broker.from_worker(child, message)
+        child.gone = lambda: broker.worker_gone(child)
+        return child
 
     def _place(self, number: int) -> Place:
         node = self.node
@@ -169,9 +168,13 @@ class NodeRun:
             knows_origin=self.knows_origin,
         )
 
-    def _serving(self, configuration: Configuration) -> Serving:
+    def _serving(self, configuration: Configuration, *, anew: bool = False) -> Serving:
+        """Raises EdgeError when what the feed has brought cannot be read."""
+        distributions = configuration.distributions
+        if self.follow is not None:
+            distributions = self._followed.distributions(configuration, anew=anew)
         return Serving(
-            hosts=Hosts(configuration.distributions),
+            hosts=Hosts(distributions),
             settings=configuration.settings,
             next_tier=self.next_tier,
             default_rules=self.rules,
@@ -188,9 +191,10 @@ class NodeRun:
             offset=lambda: page.clock_offset,
             random_bytes=buffered(os.urandom),
         )
-        place, serving = self._place(number), self._serving(self.configuration)
-        current = [serving]
+        place = self._place(number)
         try:
+            serving = self._serving(self.configuration)
+            current = [serving]
             certificates = self._certificates(number, serving, lambda host: current[0].hosts.find(host) is not None)
             worker = Worker(
                 place,
@@ -217,13 +221,20 @@ class NodeRun:
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)
-        channel.send({"ready": True})
+        channel.send({"ready": True, "applied": self._followed.number})
         while (order := await orders.get()) is not None:
             if order["do"] == "drain":
                 await worker.drain(float(order["deadline"]))
                 break
             if order["do"] == "reopen":
                 worker.log.reopen()
+            if order["do"] == "feed":
+                try:
+                    current[0] = self._serving(self.configuration)
+                    worker.serve(current[0])
+                    channel.send({"applied": self._followed.number})
+                except EdgeError as error:  # nobody is told that it is applied
+                    channel.send({"error": f"what the control plane says cannot be used: {error}"})
             if order["do"] == "reload":
                 try:
                     current[0] = self._reload(order, worker, certificates)
@@ -237,10 +248,11 @@ class NodeRun:
     def _reload(self, order: Message, worker: Worker, certificates: Certificates | None) -> Serving:
         """Serve by the configuration that the parent sent: whole, or raises EdgeError and changes nothing."""
         fresh = Sources.from_json(order["sources"]).configuration(os.environ)
-        serving = self._serving(fresh)
+        serving = self._serving(fresh, anew=True)
         if certificates is not None:
             certificates.configure(load_configured(fresh.settings.certificates))
         worker.serve(serving)
+        self.configuration, self._clients = fresh, serving.clients
         return serving
 
     def _sockets(self, number: int) -> Sockets:
@@ -270,21 +282,3 @@ def clients_of(settings: Settings) -> Clients:
     """Where viewers are, as the resolver's tables and its database have it. Raises ConfigError."""
     path = settings.resolver.location_database
     return Clients(settings.resolver.networks, None if path is None else Locations(Path(path)))
-
-
-def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
-    """Put what the parent says into a queue, None when it is gone."""
-    loop = asyncio.get_running_loop()
-
-    def readable() -> None:
-        messages = channel.receive()
-        if messages is None:
-            loop.remove_reader(channel.fileno())
-            orders.put_nowait(None)
-            # Nobody is left who would kill a process that cannot end.
-            loop.call_later(ORPHAN_SECONDS, os._exit, 1)
-            return
-        for message in messages:
-            orders.put_nowait(message)
-
-    loop.add_reader(channel.fileno(), readable)

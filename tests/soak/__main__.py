@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 
-from tests.soak import connections, disk, dns, fill, store
+from tests.soak import connections, control, disk, dns, feed, fill, store
 
 
 def main() -> int:
@@ -35,16 +36,28 @@ def main() -> int:
     drive.add_argument("--damages", type=int, default=100)
     drive.add_argument("--histories", type=int, default=30)
     drive.add_argument("--objects", type=int, default=1_000_000)
+    many = names.add_parser("feed", help="many nodes follow one control plane")
+    many.add_argument("--nodes", type=int, default=1000)
+    many.add_argument("--changes", type=int, default=20)
+    plane = names.add_parser("control", help="the control plane killed at any moment: nothing accepted is lost")
+    plane.add_argument("--cycles", type=int, default=200)
+    plane.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
-    if options.name == "connections":
-        return connections.run(options.idle, options.slow)
-    if options.name == "fill":
-        return fill.run(options.viewers, options.megabytes, options.big, options.herd)
-    if options.name == "store":
-        return store.run(options.rounds, options.damages, options.requests, options.objects, options.seed)
-    if options.name == "disk":
-        return disk.run(options.seed, options.kills, options.damages, options.objects, options.histories)
-    return dns.run(options.inputs, options.prefixes, options.rounds)
+    match options.name:
+        case "connections":
+            return connections.run(options.idle, options.slow)
+        case "fill":
+            return fill.run(options.viewers, options.megabytes, options.big, options.herd)
+        case "store":
+            return store.run(options.rounds, options.damages, options.requests, options.objects, options.seed)
+        case "disk":
+            return disk.run(options.seed, options.kills, options.damages, options.objects, options.histories)
+        case "feed":
+            return asyncio.run(feed.run(options.nodes, options.changes))
+        case "control":
+            return asyncio.run(control.run(options.cycles, options.seed))
+        case _:
+            return dns.run(options.inputs, options.prefixes, options.rounds)
 
 
 if __name__ == "__main__":
