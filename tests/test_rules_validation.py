@@ -15,6 +15,7 @@ from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.dates import format_date
 from edgeproxy.rules.validation import (
     conditional,
+    earlier,
     entity_tag,
     freshened,
     freshened_by_head,
@@ -261,7 +262,7 @@ def test_a_304_with_another_vary_takes_the_request_s_values() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "result"),
-    [(("e", 5), ("e", 7), ("e", 7)), (("e", 7), ("e", 5), ("e", 7)), (("e", 7), ("f", 1), ("f", 1))],
+    [(("e", 5), ("e", 7), ("e", 7)), (("e", 7), ("e", 5), ("e", 7)), (("e", 7), ("f", 1), ("e", 7))],
 )
 def test_as_of_never_falls_within_an_epoch(old: tuple[str, int], new: tuple[str, int], result: tuple[str, int]) -> None:
     assert later(AsOf(*old), AsOf(*new)) == AsOf(*result)
@@ -316,3 +317,8 @@ def test_a_304_to_another_cache_of_ours_brings_all_that_may_have_changed() -> No
         'ETag: "1"', "Content-Language: de", "Last-Modified: {-9}", "Content-Type: a/b", "Content-Length: 1"
     )
     assert set(not_modified(headers, to_cache=True).names()) == {b"etag", b"content-language", b"last-modified"}
+
+
+def test_what_is_put_together_is_as_of_its_oldest_bytes() -> None:
+    assert earlier(AsOf("e", 5), AsOf("e", 7)) == AsOf("e", 5)
+    assert earlier(AsOf("e", 7), AsOf("f", 9)) == AsOf("", 0)

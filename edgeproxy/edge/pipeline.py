@@ -39,6 +39,7 @@ from edgeproxy.message import Answer, BytesBody, Incoming, Peer
 from edgeproxy.model import Rules
 from edgeproxy.outcome import (
     Bypass,
+    Decision,
     Fetch,
     Reason,
     Result,
@@ -52,6 +53,7 @@ from edgeproxy.rules import freshness, lookup, storing
 from edgeproxy.rules.invalidating import invalidated_targets
 from edgeproxy.rules.key import head_key
 from edgeproxy.rules.partial import holds
+from edgeproxy.rules.validation import has_validator
 from edgeproxy.store.memory import MemoryStore, Stored
 from edgeproxy.telemetry.counters import Counter, Counters
 
@@ -127,6 +129,8 @@ class Pipeline:
             return self._answers.last_recipient(ask)
         if not ask.route.cached:
             return await self._relay(ask, ask.route.reason or Reason.METHOD)
+        if not ask.floor.usable:
+            return await self._relay(ask, Reason.QUARANTINE)
         for _ in range(JOIN_TRIES):
             answer = await self._from_cache(ask)
             if answer is not None:
@@ -140,6 +144,8 @@ class Pipeline:
         decision = lookup.decide(ask.request, [stored.head for stored in found], ask.behavior.caching, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
             found, decision = self._searches.instead(ask, now) or (found, decision)
+        if isinstance(decision, Serve | ServeStale):
+            decision = self._unless_softened(ask, decision, now)
         match decision:
             case Serve(head, age):
                 return self._answers.stored(ask, _entry(found, head), age, Result.HIT)
@@ -173,13 +179,25 @@ class Pipeline:
         if ask.request.method == "HEAD":
             found += self._store.find(head_key(ask.key), now)
         edition = None if ask.owner is None else self._page.edition(ask.key)
-        return [
-            stored
-            for stored in found
-            if stored.terms.generation == ask.generation
-            and (edition is None or stored.terms.edition == edition)
-            and self._ledger.covers(stored.head.as_of, ask.floor)
-        ]
+        usable = []
+        for stored in found:
+            if stored.terms.generation != ask.generation or edition not in (None, stored.terms.edition):
+                continue
+            if self._ledger.covers(stored.head.as_of, ask.floor, stored.head.sources):
+                usable.append(stored)
+            else:
+                self._counters.add(Counter.INVALIDATED)
+        return usable
+
+    def _unless_softened(self, ask: Ask, decision: Serve | ServeStale, now: float) -> Decision:
+        """The same, unless a soft invalidation has named the response: then it is validated first, however fresh."""
+        head = decision.stored
+        if not self._ledger.softened(head.as_of, ask.floor, ask.key, head.sources):
+            return decision
+        in_need = lookup.stale_allowed(head, ask.behavior.caching, now, error=False, request=ask.request)
+        if has_validator(head.headers) and not ask.behavior.caching.forwards_cookies:
+            return Revalidate(head, Reason.STALE, in_need)
+        return Fetch(Reason.STALE, head if in_need else None)
 
     def _is_for_the_owner(self, ask: Ask) -> bool:
         """What the owner of the key may answer is for this request alone, so nobody here shares or keeps it."""
@@ -235,12 +253,15 @@ class Pipeline:
     def _to_join(self, errand: Errand) -> Flight[Reply] | None:
         """A flight in progress that may bring what this request wants."""
         ask = errand.ask
-        if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
+        unshared = self._flights.unshared(errand.key)
+        if unshared is not None and self._ledger.reaches(unshared, ask.floor):
+            return None
+        if not lookup.collapses(ask.behavior.caching):
             return None
         mark = self._fetcher.mark(ask)
         for flight in self._flights.in_progress(errand.key):
             same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
-            if not same or flight.mark.refresh < mark.refresh or not self._ledger.covers(flight.mark.as_of, ask.floor):
+            if not same or flight.mark.refresh < mark.refresh or not self._ledger.reaches(flight.mark.as_of, ask.floor):
                 continue
             if flight.landing is None or (isinstance(flight.landing, Filled) and self._joinable(ask, flight.landing)):
                 return flight
@@ -271,21 +292,25 @@ class Pipeline:
     def _readable(self, ask: Ask, filled: Filled) -> bool:
         """Whether a fill answers this request too: all of it is there, its Vary matches, it covers."""
         fill = filled.fill
-        covers = self._ledger.covers(fill.head.as_of, ask.floor)
-        return fill.joinable and covers and lookup.matches(fill.head, ask.request, ask.behavior.caching)
+        matches = lookup.matches(fill.head, ask.request, ask.behavior.caching)
+        return fill.joinable and matches and self._covers(ask, fill.head)
+
+    def _covers(self, ask: Ask, head: StoredHead) -> bool:
+        return self._ledger.covers(head.as_of, ask.floor, head.sources)
 
     def _landed(self, errand: Errand, landing: Landing[Reply]) -> Answer | None:
         ask, trace = errand.ask, errand.ask.trace
         head = _head_of(landing)
         if head is not None and not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
-            self._flights.do_not_share(errand.key, Reason.STALE)
+            self._flights.do_not_share(errand.key, head.as_of)
         if head is not None and trace.collapsed and not self._shared(ask, head):
             trace.collapsed = False
             return None
         match landing:
             case Refreshed(stored, came):
                 self._answers.came(ask, came)
-                fits = lookup.matches(stored.head, ask.request, ask.behavior.caching)
+                # An invalidation may have come between the leader's arrival and this one's: a 304 does not count then.
+                fits = self._covers(ask, stored.head) and lookup.matches(stored.head, ask.request, ask.behavior.caching)
                 if not fits or not holds(stored.head, ask.request, ask.distribution.rules):
                     return None
                 trace.stored = True

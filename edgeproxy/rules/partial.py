@@ -12,7 +12,7 @@ from edgeproxy.message import RequestHead, ResponseHead
 from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.ranges import Part, Unsatisfiable, Whole, received_part, select
-from edgeproxy.rules.validation import strong_validator, updated_fields
+from edgeproxy.rules.validation import earlier, strong_validator, updated_fields
 
 Intervals = tuple[tuple[int, int], ...]
 
@@ -97,6 +97,6 @@ def combined(
         headers=updated_fields(stored.headers, response.headers, received_at),
         requested_at=requested_at,
         received_at=received_at,
-        as_of=min(stored.as_of, as_of, key=lambda each: each.number),
+        as_of=earlier(stored.as_of, as_of),
         parts=None if parts == ((0, complete_length(stored)),) else parts,
     )

@@ -73,6 +73,11 @@ class Counter(IntEnum):
     WAITS_TIMED_OUT = ("edgeproxy_waits_timed_out_total", "Requests that waited too long and went on alone.")
     READERS_CUT = ("edgeproxy_readers_cut_total", "Answers cut short because the body's source failed.")
 
+    # Invalidation (edge/invalidation.py, edge/sweeping.py)
+    INVALIDATED = ("edgeproxy_invalidated_total", "Stored responses found unusable: an invalidation had named them.")
+    SWEPT = ("edgeproxy_swept_total", "Invalidated responses whose space was reclaimed in the background.")
+    CHECKED = ("edgeproxy_swept_checked_total", "Stored responses that no new invalidation names, by the sweep.")
+
     # Store (store/)
     STORED = ("edgeproxy_stored_total", "Responses stored.")
     STORE_REFUSED = ("edgeproxy_store_refused_total", "Storable responses not stored: too large, or no room.")
