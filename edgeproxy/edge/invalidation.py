@@ -109,19 +109,22 @@ class Ledger:
 
     def reaches(self, as_of: AsOf, floor: Floor) -> bool:
         """Whether a fetch in progress is new enough, as far as the key tells."""
-        return self._epoch_fits(as_of, floor) and as_of.number >= floor.number
+        if as_of.epoch != floor.epoch:
+            return self._is_later(as_of, floor)
+        return floor.usable and as_of.number >= floor.number
 
     def covers(self, as_of: AsOf, floor: Floor, sources: Sequence[bytes]) -> bool:
         """Whether a response is new enough (rule 1): by its key, its tags and what it was made of."""
+        if as_of.epoch != floor.epoch:
+            return self._is_later(as_of, floor)
         number = as_of.number
-        if not self._epoch_fits(as_of, floor):
-            return False
-        if number >= floor.arrived and number >= floor.carried:
-            return True
+        if not floor.usable or (number >= floor.arrived and number >= floor.carried):
+            return floor.usable
         return number >= floor.of(sources)
 
-    def _epoch_fits(self, as_of: AsOf, floor: Floor) -> bool:
-        return floor.usable and as_of.epoch == floor.epoch == self.floors.epoch
+    def _is_later(self, as_of: AsOf, floor: Floor) -> bool:
+        """The epoch has changed since the head arrived: what is of the new one was asked for after that."""
+        return floor.usable and as_of.epoch == self.floors.epoch
 
     def softened(self, as_of: AsOf, floor: Floor, key: bytes, sources: Sequence[bytes]) -> bool:
         """Whether a soft invalidation has made a response stale that is new enough otherwise."""

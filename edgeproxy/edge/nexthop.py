@@ -173,7 +173,7 @@ class NextHop:
         return reply
 
     def _new_enough(self, ask: Ask, reply: Reply) -> bool:
-        """Whether what a tier answers covers (rule 3). In a quarantine nobody here can tell, and the tier's word counts."""
+        """Whether what a tier answers covers (rule 3). In a quarantine nobody can tell, and the tier's word counts."""
         floor = ask.floor
         return not floor.usable or self._ledger.covers(reply.as_of, floor, self._sources(ask, reply))
 

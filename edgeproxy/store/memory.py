@@ -9,7 +9,7 @@ side by side under one key and leave one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -182,6 +182,34 @@ class MemoryStore:
         loan = self._loans.get(name)
         if loan is not None:
             self._count_alone(loan)
+
+    def keys(self) -> Iterable[bytes]:
+        """The keys under which something is kept."""
+        return self._variants
+
+    def sweep(self, key: bytes, check: Callable[[bytes, StoredHead], StoredHead | None]) -> tuple[int, int]:
+        """Give what is under a key the heads that `check` says; what it gives none leaves.
+
+        Returns how many responses were looked at, and how many left.
+        """
+        found = [self._entries.peek((key, variant)) for variant in self._variants.get(key, ())]
+        there = [stored for stored in found if stored is not None]
+        left = 0
+        for stored in there:
+            head = check(key, stored.head)
+            if head is None:
+                self._remove(stored)
+                left += 1
+            elif head is not stored.head:
+                self._replace(stored, replace(stored, head=head))
+        return len(there), left
+
+    def _replace(self, stored: Stored, fresh: Stored) -> None:
+        """The same response in the same place; it is not a use of it."""
+        self._entries[stored.key, stored.variant] = fresh
+        loan = self._loans.get((stored.key, stored.variant))
+        if loan is not None:
+            loan.stored = fresh
 
     def clear(self) -> None:
         """Forget everything."""
