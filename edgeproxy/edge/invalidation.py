@@ -7,9 +7,10 @@ last invalidation of anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgeproxy.edge.page import NUMBER_BITS, SharedPage
+from edgeproxy.feed import Invalidated, Record
 from edgeproxy.model import NO_EPOCH, AsOf
 from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.floors import Floors
@@ -70,6 +71,18 @@ class Ledger:
     def epoch(self) -> str:
         """The control plane's."""
         return self.floors.epoch
+
+    def take(self, epoch: str, number: int, low_water: int, records: Iterable[Record]) -> None:
+        """All that the control plane has said up to a number, of which these records may be new here. What is known of
+        another epoch counts for nothing."""
+        if self.floors.epoch != epoch:
+            self.floors = Floors(epoch, self.floors.names_max)
+        for record in records:
+            if isinstance(record, Invalidated):
+                items = (*record.paths, *(f"#{tag}" for tag in record.tags))
+                self.floors.add(record.number, record.distribution, items, soft=record.soft)
+        self.floors.forget(low_water)
+        self.floors.number = max(self.floors.number, number)
 
     def standing(self) -> int:
         """One number that changes whenever something stored may have become unusable. A remembered decision holds only

@@ -197,7 +197,8 @@ class NextHop:
             distribution=ask.distribution.id,
             revision=ask.distribution.revision,
             applied=applied,
-            floor=max(ask.floor.number, wishes.floor),
+            # Numbers of an epoch that has ended meanwhile would mean something else there.
+            floor=max(ask.floor.number, wishes.floor) if ask.floor.epoch == applied.epoch else 0,
             key=ask.key if ask.route.cached else None,
             client=ask.client,
             scheme=ask.request.scheme,
