@@ -186,8 +186,9 @@ Examples:
 """,
 )
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
+@_data_dir
 @click.pass_context
-def resolver(context: click.Context, config: Path | None) -> None:
+def resolver(context: click.Context, config: Path | None, data_dir: Path) -> None:
     """Run the DNS resolver that sends each client to its POP, or ask where it sends one."""
     if context.invoked_subcommand is not None:
         return
@@ -198,6 +199,7 @@ def resolver(context: click.Context, config: Path | None) -> None:
     sys.exit(
         roles.resolver(
             config,
+            data_dir,
             lambda made: roles.say(f"resolver listens on {', '.join(made['resolver'])}, admin {made['admin']}"),
         )
     )
@@ -239,15 +241,25 @@ def origin(root: Path, listen: str) -> None:
     sys.exit(roles.origin(root, listen, lambda made: roles.say(f"origin listens on {made['origin']}")))
 
 
-@main.command()
+@main.command(
+    epilog="""\b
+Examples:
+  edgeproxy control --config configs/compose.toml --data-dir /var/lib/edgeproxy
+  aws cloudfront list-distributions --endpoint-url http://127.0.0.1:8400
+"""
+)
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Settings file.")
+@_data_dir
 @_clock
-def control(config: Path, clock: str) -> None:
-    """Run the control plane."""
+def control(config: Path, data_dir: Path, clock: str) -> None:
+    """Run the control plane: CloudFront's API, and the feed that nodes follow."""
     from edgeproxy import roles
 
+    test_clock = clock == "test"
     sys.exit(
-        roles.control(config, clock == "test", lambda made: roles.say(f"control plane listens on {made['control']}"))
+        roles.control(
+            config, data_dir, test_clock, lambda made: roles.say(f"control plane listens on {made['control']}")
+        )
     )
 
 
@@ -328,6 +340,85 @@ def _order(pop: str, order: str, control_url: str | None, data_dir: Path) -> Non
 
     tell(_control_url(control_url, data_dir), f"/nodes/{quote(pop, safe='')}/{order}")
     click.echo(f"{pop}: {'drained' if order == 'drain' else 'in service again'}")
+
+
+@main.command(
+    epilog="""\b
+Examples:
+  edgeproxy invalidate --distribution demo '/images/*' --wait
+  edgeproxy invalidate --distribution demo /index.html '/article?id=7'
+  edgeproxy invalidate --distribution demo --tag product-17 --soft
+Exit code: 0 when it was accepted, with --wait when it is completed everywhere; 1 when it was refused, or some node has
+not acknowledged it in time: their names are printed; 2 when no CDN was found.
+"""
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--distribution", required=True, metavar="ID", help="Whose content.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Everything with this cache tag. Repeatable.")
+@click.option("--soft", is_flag=True, help="Only mark as stale: serve it while it is being revalidated.")
+@click.option("--wait", is_flag=True, help="Show each node's acknowledgement until all have given it.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    help="Seconds --wait waits without any progress.",
+)
+@_control
+@_data_dir
+def invalidate(
+    paths: tuple[str, ...],
+    distribution: str,
+    tags: tuple[str, ...],
+    soft: bool,
+    wait: bool,
+    timeout: int,
+    control_url: str | None,
+    data_dir: Path,
+) -> None:
+    """Have what is stored under PATH be used no more, on any node. A * at its end stands for everything."""
+    if not paths and not tags:
+        raise click.UsageError("say what: a PATH, such as '/images/*', or --tag TAG.")
+    from edgeproxy.control.client import tell, wait_for_invalidation
+
+    control = _control_url(control_url, data_dir)
+    words = {"distribution": distribution, "paths": paths, "tags": tags, "soft": soft}
+    made: Mapping[str, Any] = tell(control, "/invalidations", words)  # Any: JSON
+    click.echo(f"{made['id']}: {made['status']}")
+    if not wait:
+        return
+    missing = set(made["nodes"])
+    for progress in wait_for_invalidation(control, made["id"], timeout):
+        for name in sorted(missing - set(progress["waiting_for"])):
+            click.echo(f"  {name}: done")
+        missing = set(progress["waiting_for"])
+    if missing:
+        click.echo(f"{made['id']}: InProgress, waiting for {', '.join(sorted(missing))}")
+        sys.exit(FAILED)
+    click.echo(f"{made['id']}: Completed on {len(made['nodes'])} nodes")
+
+
+@main.command(
+    epilog="""\b
+Exit code: 0 when it is forgotten, 1 when there is no node of this name, 2 when no CDN was found.
+"""
+)
+@click.argument("node")
+@_control
+@_data_dir
+def forget(node: str, control_url: str | None, data_dir: Path) -> None:
+    """Take NODE off the list of those that invalidations wait for.
+
+    You vouch that it serves nobody any more: if it still does, it may serve content that was invalidated. It counts as
+    new when it comes back, and uses nothing it stored before it has caught up. A node that is stopped properly leaves
+    by itself.
+    """
+    from urllib.parse import quote
+
+    from edgeproxy.control.client import tell
+
+    tell(_control_url(control_url, data_dir), f"/nodes/{quote(node, safe='')}/forget")
+    click.echo(f"{node}: forgotten; invalidations no longer wait for it")
 
 
 @main.group()
