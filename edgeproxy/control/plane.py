@@ -179,7 +179,7 @@ class Plane:
         known = self._joining.get(name) or self.state.members.get(name)
         if name in self._leaving:
             known = None
-        if known is not None and known.incarnation != incarnation:
+        if known is not None and known.incarnation not in ("", incarnation):
             refuse(
                 "NodeAlreadyExists",
                 f"Another node named {name} has not said goodbye. If it is gone: edgeproxy forget {name}",
@@ -188,14 +188,14 @@ class Plane:
             await self._renew_epoch()
         session = self.sessions[name] = Session(name, incarnation, self.monotonic())
         try:
-            before = known or Member(name, incarnation, 0, self.state.epoch)
+            before = replace(known or Member(name, "", 0, self.state.epoch), incarnation=incarnation)
             # What a node has on disk is no acknowledgement; that it has less than it once said is taken as it is.
             reached = min(number, before.number) if epoch == before.epoch == self.state.epoch else 0
             await self._write(replace(before, number=reached, epoch=self.state.epoch))
         except BaseException:
             self.part(session)
             raise
-        return session, known is None
+        return session, known is None or not known.incarnation
 
     def part(self, session: Session) -> None:
         """The node's connection has ended; it stays on the list."""

@@ -64,10 +64,10 @@ class Journal:
             self._tell(self._position)
         self._go_on()
 
-    def lease(self, until: float) -> None:
-        """The control plane counts on this node until then, on the boot-time clock, if it works by all that was known
-        when it said so; 0: for ever."""
-        self._leases = [*self._leases[:1], (self._position[1], until)]
+    def lease(self, number: int, until: float) -> None:
+        """The control plane counts on this node until then, on the boot-time clock, once all up to the number is
+        visible; 0: for ever."""
+        self._leases = [*self._leases[:1], (number, until)]
         self._go_on()
 
     def started(self, worker: int) -> None:

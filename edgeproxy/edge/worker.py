@@ -22,6 +22,7 @@ from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.edge.recorder import Recorder
 from edgeproxy.edge.rtt import RoundTrips
+from edgeproxy.edge.sweeping import Sweeper
 from edgeproxy.message import Answer, BytesBody, Peer
 from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
@@ -64,7 +65,9 @@ class Worker:
         data_dir: Path,
         clocks: Clocks,
         tls: ssl.SSLContext | None,
+        ledger: Ledger | None = None,
     ) -> None:
+        """`ledger`: where there is a control plane."""
         self.place = place
         self.page = page
         self.counters = page.rows[place.worker]
@@ -76,7 +79,8 @@ class Worker:
         self._clocks = clocks
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
-        ledger = Ledger(page)
+        ledger = self.ledger = ledger or Ledger(page)
+        self._sweeper = Sweeper(ledger, self.store, self.counters, settings.cache.sweep_interval)
         nexthop = NextHop(place, self._client, ledger, self.counters, clocks)
         recorder = Recorder(place, self.log, self.counters, clocks)
         self.pipeline = Pipeline(place, serving, self.store, nexthop, page, ledger, recorder, self.counters, clocks)
@@ -87,6 +91,7 @@ class Worker:
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
         self.log.start()
+        self._sweeper.start()
         viewers = self._door(Peer.VIEWER)
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
@@ -109,6 +114,7 @@ class Worker:
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 await listener.close()
+        await self._sweeper.close()
         await self.pipeline.close()
         await self._client.close()
         await self.log.close()

@@ -34,6 +34,10 @@ class Update:
     """`records` is everything that counts; all that was known before is to be forgotten."""
     fresh: bool = False
     """The control plane did not have the node on its list: nothing stored counts (rule 9)."""
+    caught_up: bool = False
+    """This is where the control plane's log ended when this connection began."""
+    ids: frozenset[str] = frozenset()
+    """Of all distributions that there are, when only what is new was read."""
 
 
 class Kept:
@@ -89,6 +93,25 @@ class Kept:
         except sqlite3.Error as error:
             raise EdgeError(f"{self._path} cannot be read: {error}") from None
         return Update(epoch, number, low_water, tuple(_record(body) for (body,) in rows), whole=True)
+
+    def since(self, epoch: str, number: int) -> Update:
+        """What is new since a position: of another epoch everything. Raises EdgeError when it cannot be read."""
+        try:
+            self._sql.execute("BEGIN")
+            try:
+                now, reached = self.position()
+                begin = number if now == epoch else -1
+                rows = self._sql.execute(
+                    "SELECT body FROM records WHERE number > ? ORDER BY number", (begin,)
+                ).fetchall()
+                ids = self._sql.execute("SELECT distribution FROM records WHERE distribution IS NOT NULL").fetchall()
+                low_water = int(self._meta("low_water") or 0)
+            finally:
+                self._sql.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise EdgeError(f"{self._path} cannot be read: {error}") from None
+        records = tuple(_record(body) for (body,) in rows)
+        return Update(now, reached, low_water, records, begin < 0, ids=frozenset(id for (id,) in ids))
 
     def position(self) -> tuple[str, int]:
         """Epoch and number."""

@@ -4,7 +4,7 @@ the same seed does the same things in the same order."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -35,6 +35,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:  # Any: as there
+        """At once: another thread would do things in an order that no seed repeats."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # whoever waits gets it, as from a thread
+            done.set_exception(error)
+        return done
 
     def _process_events(self, events: list[Any]) -> None:  # Any: as above
         """There are none."""

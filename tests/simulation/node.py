@@ -13,8 +13,7 @@ from typing import Any
 from edgeproxy.cloudfront.hosts import Hosts
 from edgeproxy.configuration import origin_only
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.edge.journal import Journal, Message
-from edgeproxy.edge.known import Batch, Known
+from edgeproxy.edge.journal import Journal, News, Position
 from edgeproxy.edge.nexthop import NextHop
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
@@ -22,23 +21,27 @@ from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.recorder import Recorder
 from edgeproxy.edge.sweeping import checked
 from edgeproxy.errors import BodyAborted, OriginError, OriginUnreachable
-from edgeproxy.feed import Deployed, Invalidated
+from edgeproxy.feed import Deployed
+from edgeproxy.following.follower import Follower, Whom
+from edgeproxy.following.kept import Update
 from edgeproxy.headers import Headers
 from edgeproxy.message import Answer, Body, Incoming, Peer, RequestHead, ResponseHead
 from edgeproxy.message import Client as Sender
 from edgeproxy.model import Caching, Choice, Distribution, Forwarding, KeyParts, Mode, Rules, Selector
+from edgeproxy.rules.floors import Floors
 from edgeproxy.settings import Settings
 from edgeproxy.store.memory import MemoryStore
 from edgeproxy.telemetry.counters import Counters
 from edgeproxy.telemetry.log import AccessLog
 from edgeproxy.upstream.client import Target
 from tests.simulation.control import Control
+from tests.simulation.feed import Disk, Session
 from tests.simulation.network import Client, Network
 
 SETTINGS = Settings.model_validate({"log": {"path": "off"}, "tier": {"cache_status": False}})
 LOG = AccessLog(SETTINGS.log, Path("/nonexistent"), Counters())
 NAMES_MAX = 64
-FEED_PAUSE = 0.5
+APPLY_SECONDS = 5.0
 NOWHERE = Selector(Choice.NONE)
 
 
@@ -80,8 +83,8 @@ class Worker:
     def __init__(self, machine: Machine, number: int) -> None:
         self.machine, self.number, self.name = machine, number, machine.name
         around = machine.around
-        self.known = machine.copy_of_known()
-        self.ledger = Ledger(machine.page, self.known.floors, lambda: around.loop.time())
+        self.ledger = Ledger(machine.page, Floors("", NAMES_MAX), lambda: around.loop.time())
+        self.position: Position = ("", 0)
         counters = machine.page.rows[number]
         self.store = machine.stores[number]
         clocks = Clocks(machine.wall, around.loop.time, lambda: 0.0, around.random_bytes)
@@ -91,7 +94,7 @@ class Worker:
         recorder = Recorder(place, LOG, counters, clocks)
         self.pipeline = Pipeline(
             place,
-            machine.serving(self.known),
+            machine.serving(),
             self.store,
             nexthop,
             machine.page,
@@ -101,6 +104,7 @@ class Worker:
             clocks,
         )
         self.alive = True
+        self.busy_until = 0.0
         self.running: set[asyncio.Task[Any]] = set()  # Any: whatever they give
 
     async def handle(self, head: RequestHead, body: Body, sender: Sender) -> Answer:
@@ -127,12 +131,13 @@ class Worker:
         answer = await self.handle(head, body, Sender("127.0.0.1", 1, peer))
         return answer.head, _Mortal(self, answer.body)
 
-    def take(self, batch: Batch) -> None:
-        """What the parent says."""
-        changed = self.known.apply(batch)
-        self.ledger.floors = self.known.floors
-        if changed:
-            self.pipeline.serving = self.machine.serving(self.known)
+    def read(self) -> Position:
+        """What is new on the disk. Returns up to where everything is known."""
+        new = self.machine.disk.since(*self.position)
+        self.ledger.take(new.epoch, new.number, new.low_water, new.records)
+        self.position = new.epoch, new.number
+        self.pipeline.serving = self.machine.serving()
+        return self.position
 
     def sweep(self) -> None:
         """One round of the background sweep, at once."""
@@ -195,20 +200,6 @@ class Door:
         return await self.machine.around.random.choice(living).answer(head, body, Peer.VIEWER)
 
 
-class Disk:
-    """Where the journal is kept. What `append` has returned for is there for good."""
-
-    def __init__(self) -> None:
-        self.saved = Known.nothing(NAMES_MAX).to_json()
-        self.position = ("", 0)
-
-    def append(self, batch: Batch, known: Known) -> bool:
-        """See journal.Disk."""
-        self.saved = known.to_json()
-        self.position = (known.floors.epoch, known.floors.number)
-        return True
-
-
 class Machine:
     """One node, through all its lives."""
 
@@ -216,7 +207,7 @@ class Machine:
         self.around, self.name, self.mode, self.tier = around, name, mode, tier
         self.page = SharedPage(workers)
         """Kept by the system for as long as the machine runs, like a file."""
-        self.disk = Disk()
+        self.disk = Disk(name)
         self.offset = 0.0
         self.lives = 0
         self.up = False
@@ -241,16 +232,11 @@ class Machine:
     def _store(self, number: int) -> MemoryStore:
         return MemoryStore(1 << 20, 1 << 16, 8, self.page.rows[number])
 
-    def serving(self, known: Known) -> Serving:
-        """By the last revision that was heard of."""
-        deployed = known.deployed.get("origin")
-        revision = 0 if deployed is None else int(deployed.config["revision"])
+    def serving(self) -> Serving:
+        """By the last revision that is on the disk."""
+        revision = max((int(each.etag) for each in self.disk.records if isinstance(each, Deployed)), default=0)
         hosts = Hosts((distribution(self.around.rules, revision),))
         return Serving(hosts, SETTINGS, self.tier, self.around.rules)
-
-    def copy_of_known(self) -> Known:
-        """What a forked worker has in its memory."""
-        return Known.from_json(self.journal.known.to_json(), NAMES_MAX)
 
     # Lives ------------------------------------------------------------------------------------------------------------
 
@@ -261,19 +247,25 @@ class Machine:
         self.around.note(self.name, "starts, with {} stored", "what it had" if keeps else "nothing")
         if not keeps:
             self.stores = [self._store(number) for number in range(len(self.stores))]
-        self._acknowledged: tuple[str, int] = ("", 0)
-        known = Known.from_json(self.disk.saved, NAMES_MAX)
-        self.journal = Journal(self.page, known, self.disk, self._tell, self._acknowledge)
+        self.visible: Position = ("", 0)
+        self._seen = asyncio.Event()
+        self.journal = Journal(self.page, self._tell, self._acknowledge)
         self.workers = []
         for number in range(len(self.stores)):
             self.workers.append(self._fork(number))
-        self._spawn(self._follow(self.lives))
+        session: Any = Session(self.around.control, self.around.network)  # Any: all that is used of it
+        disk: Any = self.disk  # Any: as above
+        whom, boottime = Whom("http://control", self.name), self.around.loop.time
+        self.follower = Follower(whom, disk, self._apply, session, boottime, self.around.random.random, self._leased)
+        self._spawn(self.follower.run())
 
     def _fork(self, number: int) -> Worker:
         self.journal.started(number)
         worker = Worker(self, number)
+        worker.read()
         if self.owners:
             self.around.network.servers[self.owners[number]] = _Neighbour(worker)
+        self._spawn(self._confirm(worker, worker.position))
         return worker
 
     async def restart_worker(self, number: int) -> None:
@@ -306,97 +298,62 @@ class Machine:
         self.around.note(self.name, "drains")
         self.draining = True
         await asyncio.sleep(drain)
-        await self._end()
+        self.up = False
+        for worker in self.workers:
+            await worker.die()
         self.around.note(self.name, "says goodbye")
-        await asyncio.sleep(self.around.network.delay())
-        if self.around.network.whole(self.name, "control"):
-            self.around.control.leave(self.name, "goodbye")
+        await self.follower.goodbye(1.0)
+        await self._end()
 
-    # What the parent does ---------------------------------------------------------------------------------------------
+    # What the parent and the feed's process do ------------------------------------------------------------------------
 
-    def _tell(self, message: Message) -> None:
+    def _tell(self, position: Position) -> None:
         for worker in list(self.workers):
             if worker.alive:
-                self._spawn(self._deliver(worker, message))
+                self._spawn(self._deliver(worker))
 
-    async def _deliver(self, worker: Worker, message: Message) -> None:
-        """One message to a worker, and its confirmation; a channel keeps the order."""
-        batch = Batch.from_json(message["batch"])
-        at = max(getattr(worker, "told_at", 0.0), self.around.loop.time() + self.around.network.delay())
-        worker.told_at = at  # type: ignore[attr-defined]  # of the simulation alone
-        await asyncio.sleep(at - self.around.loop.time())
-        if not worker.alive:
-            return
-        worker.take(batch)
-        position = worker.known.floors.epoch, worker.known.floors.number
-        await asyncio.sleep(self.around.network.delay())
+    async def _deliver(self, worker: Worker) -> None:
+        """One message to a worker, and its answer."""
+        await self._in_turn(worker)
+        if worker.alive:
+            await self._confirm(worker, worker.read())
+
+    async def _in_turn(self, worker: Worker) -> None:
+        """A channel between parent and worker is slow, but keeps the order."""
+        now = self.around.loop.time()
+        worker.busy_until = max(worker.busy_until, now) + self.around.network.delay()
+        await asyncio.sleep(worker.busy_until - now)
+
+    async def _confirm(self, worker: Worker, position: Position) -> None:
+        await self._in_turn(worker)
         if worker.alive and self.up:
-            self.journal.confirmed(worker.number, *position)
+            self.journal.confirmed(worker.number, position)
 
-    def _acknowledge(self, epoch: str, number: int) -> None:
-        if (epoch, number) != self._acknowledged:
-            self._acknowledged = (epoch, number)
-            self.around.note(self.name, "has {} visible to all its workers", number)
-            self._spawn(self._report(self.lives))
+    def _acknowledge(self, position: Position) -> None:
+        if position != self.visible:
+            self.around.note(self.name, "has {} visible to all its workers", position[1])
+        self.visible = position
+        self._seen.set()
+        self._seen = asyncio.Event()
+
+    async def _apply(self, update: Update) -> None:
+        """The follower's: returns when an update is visible to all workers."""
+        await asyncio.sleep(self.around.network.delay())
+        self.journal.take(News(update.epoch, update.number, update.fresh, update.caught_up))
+        async with asyncio.timeout(APPLY_SECONDS):
+            while self.visible[0] != update.epoch or self.visible[1] < update.number:
+                await self._seen.wait()
+        at, durable = self.disk.position()
+        if at == update.epoch and durable < update.number:
+            self.around.violations.append(f"durable: {self.name} would acknowledge {update.number}, has {durable}")
+
+    def _leased(self, number: int, until: float) -> None:
+        self.journal.lease(number, until)
 
     def _spawn(self, what: Coroutine[Any, Any, None]) -> None:  # Any: of no interest
         task = self.around.loop.create_task(what)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _follow(self, life: int) -> None:
-        """The follower: joins, hears what is new, acknowledges; begins anew whenever the way is cut."""
-        control, network = self.around.control, self.around.network
-        while True:
-            if not network.whole(self.name, "control"):
-                await asyncio.sleep(FEED_PAUSE)
-                continue
-            await self._listen(life, control, network)
-            await asyncio.sleep(network.delay())
-
-    async def _listen(self, life: int, control: Control, network: Network) -> None:
-        state = control.state
-        begun = self.around.loop.time()
-        fresh = control.join(self.name, f"{self.name}/{life}")
-        epoch, position = self.journal.position
-        if epoch != state.epoch:
-            position = 0
-        while network.whole(self.name, "control") and control.state is state:
-            changed, asked_at = control.changed, begun
-            whole = position < state.low_water or epoch != state.epoch
-            news = tuple(each for each in state.log if each.number > position or (whole and isinstance(each, Deployed)))
-            news = tuple(each for each in news if not isinstance(each, Invalidated) or each.number > position)
-            control.heard[self.name] = self.around.loop.time()
-            batch = Batch(
-                state.epoch, state.number, state.low_water, news, whole, fresh, True,
-                asked_at + control.lease if control.lease else 0.0,
-            )  # fmt: skip
-            position, epoch, fresh = state.number, state.epoch, False
-            await asyncio.sleep(network.delay() * 4)
-            if not network.whole(self.name, "control"):
-                return
-            self.journal.take(batch)
-            self._spawn(self._report(life))  # once more: the last one may have been lost
-            begun = self.around.loop.time()
-            try:
-                async with asyncio.timeout(FEED_PAUSE):
-                    await changed.wait()
-            except TimeoutError:
-                pass
-
-    async def _report(self, life: int) -> None:
-        """Acknowledge what is durable and visible."""
-        control, network = self.around.control, self.around.network
-        epoch, number = self._acknowledged
-        self._check_durable(epoch, number)
-        await asyncio.sleep(network.delay())
-        if self.lives == life and network.whole(self.name, "control"):
-            control.hear(self.name, epoch, number)
-
-    def _check_durable(self, epoch: str, number: int) -> None:
-        at, durable = self.disk.position
-        if at == epoch and number > durable:
-            self.around.violations.append(f"{self.name} acknowledges {number} when {durable} is durable")
 
 
 class _Neighbour:

@@ -144,6 +144,7 @@ class World:
         self.notes: list[tuple[float, str, str, tuple[Any, ...]]] = []  # Any: what is put into the sentence
         self.views: list[View] = []
         self.violations: list[str] = []
+        self.revision = 0
 
     def run(self) -> World:
         """From the beginning to the verdict."""
@@ -168,7 +169,8 @@ class World:
         self.origin = Origin(chance, self.loop.time)
         self.network.servers[Target("origin.test", 80)] = _OriginServer(self)
         lease = chance.choice((0.0, 0.0, 1.5))
-        self.control = Control(self.loop.time, self._note, ("A", "B", "R"), lease)
+        self.control = Control(self.loop.time, self._note, chance, ("A", "B", "R"), lease)
+        await self.control.begin()
         self.rules = rules = chance.choice((Rules.RFC9111, Rules.CLOUDFRONT))
         around = Surroundings(self.network, self.control, chance, self.loop, self._note, rules, self.violations)
         many = chance.choice((1, 2, 2))
@@ -180,7 +182,6 @@ class World:
         for machine in self.machines.values():
             machine.start(keeps=False)
         await asyncio.sleep(1.0)
-        background = [self.loop.create_task(self._lapse())]
         begun = self.loop.time()
         acting: list[asyncio.Task[None]] = []
         for step in self.steps:
@@ -189,10 +190,9 @@ class World:
         await asyncio.sleep(max(0.0, begun + SPAN + 2 - self.loop.time()))
         await self._heal()
         await self._comes_right(acting)
-        for task in background:
-            task.cancel()
         for machine in self.machines.values():
             await machine.crash()
+        await self.control.end()
         self._judge()
 
     # Steps ------------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class World:
         return seen
 
     async def _invalidate(self, items: tuple[str, ...], soft: bool) -> None:
-        self.control.invalidate(items, soft)
+        await self.control.invalidate(items, soft)
 
     async def _change(self, path: str) -> None:
         self.origin.page(path).version += 1
@@ -246,7 +246,7 @@ class World:
         await machine.crash()
         await asyncio.sleep(pause / 2)
         if forgotten:
-            self.control.leave(name, "forgotten")
+            await self.control.leave(name)
         await asyncio.sleep(pause / 2)
         machine.start(keeps=keeps)
 
@@ -270,7 +270,7 @@ class World:
         self.network.cut.discard(frozenset((one, other)))
 
     async def _lose(self) -> None:
-        self.control.lose()
+        await self.control.lose()
 
     async def _clock(self, name: str, seconds: float) -> None:
         self._note(name, "its clock is set by {} s", seconds)
@@ -283,7 +283,8 @@ class World:
         self.origin.fails = False
 
     async def _deploy(self) -> None:
-        self.control.deploy(self.control.state.number + 1)
+        self.revision += 1
+        await self.control.deploy(self.revision)
 
     async def _compact(self) -> None:
         self.control.compact()
@@ -292,11 +293,6 @@ class World:
         for worker in self.machines[name].workers:
             if worker.alive:
                 worker.sweep()
-
-    async def _lapse(self) -> None:
-        while True:
-            await asyncio.sleep(0.5)
-            self.control.tick()
 
     # The end ----------------------------------------------------------------------------------------------------------
 
@@ -317,7 +313,7 @@ class World:
         while self._in_progress() and self.loop.time() < ends:
             await asyncio.sleep(0.25)
         if waiting := self._in_progress():
-            names = self.control.state.waiting_for(waiting[-1].number)
+            names = self.control.plane.waiting_for(waiting[-1].number)
             self.violations.append(f"liveness: invalidation {waiting[-1].number} waits for {names}")
         await asyncio.sleep(1.5)
         for machine in self.machines.values():
@@ -334,7 +330,7 @@ class World:
                     self.violations.append(f"liveness: {path} is not kept at {pop}")
 
     def _in_progress(self) -> list[Accepted]:
-        epoch = self.control.state.epoch
+        epoch = self.control.plane.state.epoch
         return [each for each in self.control.accepted if each.completed_at is None and each.epoch == epoch]
 
     # The verdict ------------------------------------------------------------------------------------------------------
