@@ -42,6 +42,8 @@ SETTINGS = Settings.model_validate({"log": {"path": "off"}, "tier": {"cache_stat
 LOG = AccessLog(SETTINGS.log, Path("/nonexistent"), Counters())
 NAMES_MAX = 64
 APPLY_SECONDS = 5.0
+STAGES = ("drain", "goodbye")
+"""In which order a node ends; that the real one keeps to it is shown by test_supervisor.py and test_feeding.py."""
 NOWHERE = Selector(Choice.NONE)
 
 
@@ -295,14 +297,17 @@ class Machine:
 
     async def leave(self, drain: float) -> None:
         """An orderly end: no new connections, those that are there go on for a while, then goodbye."""
-        self.around.note(self.name, "drains")
         self.draining = True
-        await asyncio.sleep(drain)
-        self.up = False
-        for worker in self.workers:
-            await worker.die()
-        self.around.note(self.name, "says goodbye")
-        await self.follower.goodbye(1.0)
+        for stage in STAGES:
+            if stage == "drain":
+                self.around.note(self.name, "drains")
+                await asyncio.sleep(drain)
+                self.up = False
+                for worker in self.workers:
+                    await worker.die()
+            else:
+                self.around.note(self.name, "says goodbye")
+                await self.follower.goodbye(1.0)
         await self._end()
 
     # What the parent and the feed's process do ------------------------------------------------------------------------

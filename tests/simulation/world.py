@@ -138,13 +138,16 @@ def _fault(chance: Random, at: float) -> Step:
 class World:
     """A history that runs."""
 
-    def __init__(self, seed: int, made: list[Step] | None = None) -> None:
+    def __init__(self, seed: int, made: list[Step] | None = None, asks_most: int | None = None) -> None:
+        """The history of a seed; or of these steps, in which the origin is asked at most so often."""
         self.seed = seed
+        self.asks_most = asks_most
         self.steps = steps(seed) if made is None else made
         self.notes: list[tuple[float, str, str, tuple[Any, ...]]] = []  # Any: what is put into the sentence
         self.views: list[View] = []
         self.violations: list[str] = []
         self.revision = 0
+        self.slow = 0.0
 
     def run(self) -> World:
         """From the beginning to the verdict."""
@@ -188,6 +191,9 @@ class World:
             await asyncio.sleep(max(0.0, begun + step.at - self.loop.time()))
             acting.append(self.loop.create_task(getattr(self, "_" + step.what)(*step.args)))
         await asyncio.sleep(max(0.0, begun + SPAN + 2 - self.loop.time()))
+        asked = sum(each.viewer >= 0 for each in self.origin.asked)
+        if self.asks_most is not None and asked > self.asks_most:
+            self.violations.append(f"economy: the origin was asked {asked} times, not {self.asks_most}")
         await self._heal()
         await self._comes_right(acting)
         for machine in self.machines.values():
@@ -275,6 +281,14 @@ class World:
     async def _clock(self, name: str, seconds: float) -> None:
         self._note(name, "its clock is set by {} s", seconds)
         self.machines[name].offset += seconds
+
+    async def _slow(self, pause: float) -> None:
+        self._note("origin", "will take {} s for its next answer", pause)
+        self.slow = pause
+
+    async def _page(self, path: str, character: dict[str, Any]) -> None:
+        for name, value in character.items():
+            setattr(self.origin.page(path), name, value)
 
     async def _fail(self, pause: float) -> None:
         self._note("origin", "fails for {} s", pause)
@@ -398,6 +412,7 @@ class _OriginServer:
         world._note(
             "origin", "is asked {} {} (ask {}): {}", request.method, request.target.decode(), number, head.status
         )
-        await asyncio.sleep(world.network.delay() * (10 if world.network.random.random() < 0.2 else 1))
+        slow, world.slow = world.slow, 0.0
+        await asyncio.sleep(slow or world.network.delay() * (10 if world.network.random.random() < 0.2 else 1))
         half = len(answer) // 2
         return head, BytesBody([answer[:half], answer[half:]])

@@ -1,0 +1,254 @@
+"""Nodes that break one rule each: every rule of INVALIDATION.md that matters must be missed by some history.
+
+A mutant is a few named functions replaced. Beside it stands the history that catches it: a seed that a search has found,
+or steps written for it where the seeds' own properties cannot tell (what only costs more than it should).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgeproxy.edge import invalidation, journal, page, pipeline
+from edgeproxy.edge.admission import Admission, Refused
+from edgeproxy.edge.fetch import Fetcher
+from edgeproxy.edge.invalidation import Floor, Ledger
+from edgeproxy.edge.nexthop import NextHop
+from edgeproxy.following import follower
+from edgeproxy.model import AsOf
+from edgeproxy.rules import floors
+from edgeproxy.rules.validation import has_validator, later
+from edgeproxy.store import memory
+from tests.simulation import node
+from tests.simulation.world import Step
+
+Patch = tuple[object, str, Any]
+# Any, here and below: a mutant stands in for whatever it replaces.
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One broken rule, and what catches it."""
+
+    name: str
+    patches: Callable[[], Sequence[Patch]]
+    kind: str
+    """Of the violation."""
+    seed: int = 0
+    steps: tuple[Step, ...] | None = None
+    asks_most: int | None = None
+
+    @contextmanager
+    def at_large(self) -> Iterator[None]:
+        """While the block runs all nodes are such mutants."""
+        undo = []
+        for owner, name, other in self.patches():
+            undo.append((owner, name, owner.__dict__[name]))
+            setattr(owner, name, other)
+        try:
+            yield
+        finally:
+            for owner, name, before in undo:
+                setattr(owner, name, before)
+
+
+def _as_of_at_the_response() -> Sequence[Patch]:
+    made = NextHop._reply
+
+    def reply(self: Any, exchange: Any, as_of: Any, requested_at: Any, result: Any) -> Any:
+        return made(self, exchange, self._ledger.applied(), requested_at, result)
+
+    return [(NextHop, "_reply", reply)]
+
+
+def _no_epoch() -> Sequence[Patch]:
+    def covers(self: Any, as_of: Any, floor: Any, sources: Any) -> bool:
+        return bool(floor.usable and as_of.number >= floor.of(sources))
+
+    return [(Ledger, "covers", covers)]
+
+
+def _joins_any_fill() -> Sequence[Patch]:
+    return [
+        (Ledger, "reaches", lambda self, as_of, floor: True),
+        (pipeline.Pipeline, "_covers", lambda self, ask, head: True),
+    ]
+
+
+def _asks_about_what_does_not_cover() -> Sequence[Patch]:
+    made = Fetcher.fetch
+
+    async def fetch(self: Any, errand: Any, flight: Any) -> Any:
+        found = list(self._store.find(errand.ask.key, self._clocks.wall()))
+        if errand.validated is None and found and has_validator(found[-1].head.headers):
+            errand = replace(errand, found=found, validated=found[-1])
+        return await made(self, errand, flight)
+
+    return [(Fetcher, "fetch", fetch), (Ledger, "vouched", lambda self, head, key, asked: later(head.as_of, asked))]
+
+
+def _serves_what_does_not_cover_on_error() -> Sequence[Patch]:
+    made = pipeline.Pipeline._ask_upstream
+
+    async def ask_upstream(self: Any, ask: Any, reason: Any, found: Any, validated: Any, fallback: Any) -> Any:
+        there = list(self._store.find(ask.key, self._clocks.wall()))
+        return await made(self, ask, reason, found, validated, fallback or (there[-1] if there else None))
+
+    return [(pipeline.Pipeline, "_ask_upstream", ask_upstream)]
+
+
+def _acknowledges_before_durable() -> Sequence[Patch]:
+    async def take(self: Any, update: Any) -> None:
+        await self._apply_it(replace(update, caught_up=update.number >= self._goal))
+        self._say(update.number)
+        self._kept.write(update)
+
+    return [(follower.Follower, "_take", take)]
+
+
+def _one_worker_for_all() -> Sequence[Patch]:
+    made = journal.Journal.confirmed
+
+    def confirmed(self: Any, worker: int, position: Any) -> None:
+        for each in list(self._confirmed):
+            made(self, each, position)
+
+    return [(journal.Journal, "confirmed", confirmed)]
+
+
+def _goodbye_before_drain() -> Sequence[Patch]:
+    return [(node, "STAGES", ("goodbye", "drain"))]
+
+
+def _no_quarantine() -> Sequence[Patch]:
+    made = page.SharedPage.stand
+
+    def stand(self: Any, number: int, *, quarantined: bool) -> None:
+        made(self, number, quarantined=False)
+
+    return [(page.SharedPage, "stand", stand)]
+
+
+def _lower_replaces_higher() -> Sequence[Patch]:
+    made = memory.MemoryStore._commit
+
+    def commit(self: Any, writer: Any, head: Any, *rest: Any) -> bool:
+        for stored in list(self._variants.get(writer.key, ())):
+            self._remove(self._entries[writer.key, stored])
+        return made(self, writer, head, *rest)
+
+    return [(memory.MemoryStore, "_commit", commit)]
+
+
+def _no_sources() -> Sequence[Patch]:
+    return [(floors, "tags", lambda headers, name: ())]
+
+
+def _late_floor() -> Sequence[Patch]:
+    class Late(Floor):
+        """Looks at what is applied whenever it is asked."""
+
+        __slots__ = ("ledger",)
+
+        @property
+        def arrived(self) -> int:  # type: ignore[override]  # it is the mutant's point
+            return int(self.ledger._page.applied)
+
+        @arrived.setter
+        def arrived(self, value: int) -> None:
+            pass
+
+        @property
+        def number(self) -> int:
+            self._number = -1
+            return int(Floor.number.fget(self))  # type: ignore[attr-defined]  # the property's own getter
+
+    def floor(self: Any, key: bytes, carried: int = 0) -> Floor:
+        made = Late(self.floors, key, 0, carried, not self.quarantined())
+        made.ledger = self
+        return made
+
+    return [(invalidation.Ledger, "floor", floor)]
+
+
+def _below_what_was_carried() -> Sequence[Patch]:
+    return [(Ledger, "asking", lambda self, carried: self.applied())]
+
+
+def _any_revision() -> Sequence[Patch]:
+    made = Admission._check_hop
+
+    def check_hop(self: Any, hop: Any, distribution: Any, client: Any) -> None:
+        made(self, replace(hop, revision=distribution.revision), distribution, client)
+
+    return [(Admission, "_check_hop", check_hop)]
+
+
+def _no_tombstone() -> Sequence[Patch]:
+    return [(Fetcher, "must_refresh", lambda self, ask, key: ask.refresh)]
+
+
+PLAIN = {"lying": False, "max_age": 1000, "stale_if_error": False, "vary": False, "tags": (), "status": 200}
+
+
+def _view(at: float, pop: str = "A", path: str = "/a") -> Step:
+    return Step(at, "view", (pop, 0, "GET", path, ""))
+
+
+MUTANTS = (
+    Mutant("as_of taken at the response", _as_of_at_the_response, "safety"),
+    Mutant("no epoch", _no_epoch, "safety"),
+    Mutant("joining a fill that does not cover", _joins_any_fill, "safety"),
+    Mutant("conditional request from an uncovered copy", _asks_about_what_does_not_cover, "safety"),
+    Mutant("serving uncovered stale on error", _serves_what_does_not_cover_on_error, "safety"),
+    Mutant("acknowledging before durable", _acknowledges_before_durable, "durable"),
+    Mutant("one worker acknowledging for all", _one_worker_for_all, "safety"),
+    Mutant("goodbye before drain", _goodbye_before_drain, "safety"),
+    Mutant("no quarantine after restart", _no_quarantine, "safety"),
+    Mutant(
+        "lower as_of replacing higher",
+        _lower_replaces_higher,
+        "economy",
+        steps=(
+            Step(0.0, "page", ("/a", PLAIN)),
+            Step(0.1, "slow", (2.0,)),
+            _view(0.2),
+            Step(0.5, "invalidate", (("/a",), False)),
+            _view(1.5),
+            _view(4.0),
+        ),
+        asks_most=2,
+    ),
+    Mutant("derived content without sources", _no_sources, "safety"),
+    Mutant(
+        "floor computed late",
+        _late_floor,
+        "economy",
+        steps=(
+            Step(0.0, "page", ("/a", PLAIN)),
+            Step(0.1, "slow", (1.0,)),
+            _view(0.2),
+            Step(0.5, "invalidate", (("/a",), False)),
+        ),
+        asks_most=1,
+    ),
+    Mutant(
+        "receiver's as_of below the number carried",
+        _below_what_was_carried,
+        "economy",
+        steps=(
+            Step(0.0, "page", ("/a", PLAIN)),
+            _view(0.1),
+            Step(0.9, "cut", ("R", "control", 4.0)),
+            Step(1.0, "invalidate", (("/a",), False)),
+            _view(2.0),
+        ),
+        asks_most=2,
+    ),
+    Mutant("revision not compared on the hop", _any_revision, "identity"),
+    Mutant("no tombstone after an unsafe method", _no_tombstone, "unsafe"),
+)
+
+__all__ = ["MUTANTS", "AsOf", "Mutant", "Refused"]
