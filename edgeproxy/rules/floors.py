@@ -12,7 +12,6 @@ import re
 from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from edgeproxy.headers import Headers
@@ -91,26 +90,6 @@ class Index:
         for kept in (self.exact, self.prefixes, self.tags):
             yield from kept.values()
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
-        """All of it; names as text, one character a byte."""
-        return {
-            "base": self.base,
-            **{
-                kind: {name.decode("latin-1"): number for name, number in kept.items()}
-                for kind, kept in (("exact", self.exact), ("prefixes", self.prefixes), ("tags", self.tags))
-            },
-        }
-
-    @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Index:  # Any: JSON
-        """What `to_json` wrote. Raises KeyError, TypeError or AttributeError for anything else."""
-        made = cls()
-        for kind, kept in (("exact", made.exact), ("prefixes", made.prefixes), ("tags", made.tags)):
-            kept.update({name.encode("latin-1"): int(number) for name, number in said[kind].items()})
-        made.forget(0, named=False)
-        made.base = int(said["base"])
-        return made
-
 
 class Floors:
     """All invalidations of one epoch that a node knows, up to `number`. `names_max` bounds what is kept in an index."""
@@ -157,24 +136,6 @@ class Floors:
         """The highest number that names one of these sources of what is kept under a key."""
         index = self._indices.get((subject(key)[0], soft))
         return 0 if index is None else max((index.of_source(source) for source in sources), default=0)
-
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
-        """All of it."""
-        return {
-            "epoch": self.epoch,
-            "number": self.number,
-            "low_water": self.low_water,
-            "indices": [[name, soft, index.to_json()] for (name, soft), index in self._indices.items()],
-        }
-
-    @classmethod
-    def from_json(cls, said: dict[str, Any], names_max: int) -> Floors:  # Any: JSON
-        """What `to_json` wrote. Raises KeyError, TypeError, ValueError or AttributeError for anything else."""
-        made = cls(str(said["epoch"]), names_max)
-        made.number, made.low_water = int(said["number"]), int(said["low_water"])
-        for name, soft, index in said["indices"]:
-            made._indices[str(name), bool(soft)] = Index.from_json(index)
-        return made
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from edgeproxy.control.streams import Streams
 from edgeproxy.control.things import Moment
 from edgeproxy.feed import Deployed, Invalidated, Record
 
-HEARTBEAT = 0.5
+HEARTBEAT = 1.0
 
 
 class Database:

@@ -36,7 +36,7 @@ class Disk:
 
     def write(self, update: Update) -> None:
         """See following.kept."""
-        known = [] if update.whole else [each for each in self.records]
+        known = [] if update.whole else list(self.records)
         new = {each.number for each in update.records}
         kept = [each for each in known if each.number not in new] + list(update.records)
         self.records = [

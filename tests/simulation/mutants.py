@@ -1,6 +1,6 @@
 """Nodes that break one rule each: every rule of INVALIDATION.md that matters must be missed by some history.
 
-A mutant is a few named functions replaced. Beside it stands the history that catches it: a seed that a search has found,
+A mutant is a few named functions replaced. Beside it stands what catches it: a seed that a search has found,
 or steps written for it where the seeds' own properties cannot tell (what only costs more than it should).
 """
 
