@@ -58,7 +58,7 @@ class Fill:
         self._closed = False
         self._finish_remaining = 0
         self._pumping: asyncio.Task[None] | None = None
-        self._readers: set[FillReader] = set()
+        self._readers: dict[FillReader, None] = {}  # in the order in which they came
         self._room = asyncio.Event()
 
     @property
@@ -69,7 +69,7 @@ class Fill:
     def reader(self, part: Part | None = None) -> FillReader:
         """A body that reads this fill from its beginning to its end, or a part of it."""
         reader = FillReader(self, part)
-        self._readers.add(reader)
+        self._readers[reader] = None
         if self.done and self._returned is None:
             self._returned = self._space.lend()
         return reader
@@ -171,7 +171,7 @@ class Fill:
 
     def left(self, reader: FillReader) -> None:
         """A reader is gone, finished or not."""
-        self._readers.discard(reader)
+        self._readers.pop(reader, None)
         self._room.set()
         self._stop_if_unread()
         if not self._readers and self._returned is not None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from edgeproxy.control.refusals import Refused
-from edgeproxy.feed import Deployed, Invalidated, Record, Withdrawn, reduced
+from edgeproxy.feed import Deployed, Heard, Invalidated, Record, Withdrawn, decode, reduced
 from edgeproxy.following.kept import Update
 from tests.simulation.control import Control
 from tests.simulation.network import Network
@@ -81,12 +81,21 @@ class Way:
 class Session:
     """Stands where a follower has its HTTP client."""
 
-    def __init__(self, control: Control, network: Network) -> None:
-        self._control, self._network = control, network
+    def __init__(self, control: Control, network: Network, disk: Disk, violations: list[str]) -> None:
+        self._control, self._network, self._disk, self._violations = control, network, disk, violations
 
     def post(self, url: str, *, params: dict[str, str], data: AsyncIterator[bytes], **more: Any) -> Connection:
         """See aiohttp."""
-        return Connection(self._control, self._network, params, data)
+        return Connection(self._control, self._network, params, self._checked(data))
+
+    async def _checked(self, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What the node says, which must be on its disk."""
+        async for line in data:
+            heard = decode(line)
+            if isinstance(heard, Heard) and heard.number > self._disk.number:
+                name = self._disk.incarnation
+                self._violations.append(f"durable: {name} acknowledges {heard.number}, has {self._disk.number}")
+            yield line
 
 
 class Connection:

@@ -107,7 +107,7 @@ class Worker:
         )
         self.alive = True
         self.busy_until = 0.0
-        self.running: set[asyncio.Task[Any]] = set()  # Any: whatever they give
+        self.running: dict[asyncio.Task[Any], None] = {}  # Any: whatever they give
 
     async def handle(self, head: RequestHead, body: Body, sender: Sender) -> Answer:
         """A request whose head arrives now. Raises OriginError when the process dies over it."""
@@ -151,8 +151,8 @@ class Worker:
     def spawn(self, what: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:  # Any: whatever they give
         """A task that dies with the process."""
         task = self.machine.around.loop.create_task(what)
-        self.running.add(task)
-        task.add_done_callback(self.running.discard)
+        self.running[task] = None
+        task.add_done_callback(lambda task: self.running.pop(task, None))
         return task
 
     async def die(self) -> None:
@@ -215,7 +215,7 @@ class Machine:
         self.up = False
         self.draining = False
         self.workers: list[Worker] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         targets = [Target("worker", number, unix_path=f"{name}/{number}") for number in range(workers)]
         self.owners = tuple(targets) if workers > 1 else ()
         self.stores = [self._store(number) for number in range(workers)]
@@ -255,7 +255,9 @@ class Machine:
         self.workers = []
         for number in range(len(self.stores)):
             self.workers.append(self._fork(number))
-        session: Any = Session(self.around.control, self.around.network)  # Any: all that is used of it
+        session: Any = Session(
+            self.around.control, self.around.network, self.disk, self.around.violations
+        )  # Any: all that is used of it
         disk: Any = self.disk  # Any: as above
         whom, boottime = Whom("http://control", self.name), self.around.loop.time
         self.follower = Follower(whom, disk, self._apply, session, boottime, self.around.random.random, self._leased)
@@ -348,17 +350,14 @@ class Machine:
         async with asyncio.timeout(APPLY_SECONDS):
             while self.visible[0] != update.epoch or self.visible[1] < update.number:
                 await self._seen.wait()
-        at, durable = self.disk.position()
-        if at == update.epoch and durable < update.number:
-            self.around.violations.append(f"durable: {self.name} would acknowledge {update.number}, has {durable}")
 
     def _leased(self, number: int, until: float) -> None:
         self.journal.lease(number, until)
 
     def _spawn(self, what: Coroutine[Any, Any, None]) -> None:  # Any: of no interest
         task = self.around.loop.create_task(what)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda task: self._tasks.pop(task, None))
 
 
 class _Neighbour:

@@ -31,6 +31,7 @@ from tests.simulation.network import Network
 from tests.simulation.node import Machine, Surroundings, keys_no_query
 from tests.simulation.origin import Asked, Origin, asks_in, viewer
 
+RULES = (Rules.RFC9111, Rules.CLOUDFRONT)
 PATHS = ("/a", "/b", "/img/c", "/img/d")
 QUERIES = ("", "?x=1")
 SPAN = 6.0
@@ -139,9 +140,11 @@ class World:
     """A history that runs."""
 
     def __init__(self, seed: int, made: list[Step] | None = None, asks_most: int | None = None) -> None:
-        """The history of a seed; or of these steps, in which the origin is asked at most so often."""
+        """The history of a seed; or of these steps, with two workers a node, in `cloudfront` rules if the seed is odd,
+        and the origin is asked at most so often."""
         self.seed = seed
         self.asks_most = asks_most
+        self.written = made is not None
         self.steps = steps(seed) if made is None else made
         self.notes: list[tuple[float, str, str, tuple[Any, ...]]] = []  # Any: what is put into the sentence
         self.views: list[View] = []
@@ -171,12 +174,13 @@ class World:
         self.network = Network(chance)
         self.origin = Origin(chance, self.loop.time)
         self.network.servers[Target("origin.test", 80)] = _OriginServer(self)
-        lease = chance.choice((0.0, 0.0, 2.5))
+        drawn = not self.written
+        lease = chance.choice((0.0, 0.0, 2.5)) if drawn else 0.0
         self.control = Control(self.loop.time, self._note, chance, ("A", "B", "R"), lease)
         await self.control.begin()
-        self.rules = rules = chance.choice((Rules.RFC9111, Rules.CLOUDFRONT))
+        self.rules = rules = chance.choice(RULES) if drawn else RULES[self.seed % 2]
         around = Surroundings(self.network, self.control, chance, self.loop, self._note, rules, self.violations)
-        many = chance.choice((1, 2, 2))
+        many = chance.choice((1, 2, 2)) if drawn else 2
         regional = Machine(around, "R", Mode.REGIONAL, many, None)
         tier = NextTier("R", regional.target)
         self.machines = {"R": regional}
@@ -281,6 +285,10 @@ class World:
     async def _clock(self, name: str, seconds: float) -> None:
         self._note(name, "its clock is set by {} s", seconds)
         self.machines[name].offset += seconds
+
+    async def _hang(self, name: str, number: int, pause: float) -> None:
+        self._note(name, "worker {} reads nothing of its parent's for {} s", number, pause)
+        self.machines[name].workers[number].busy_until = self.loop.time() + pause
 
     async def _slow(self, pause: float) -> None:
         self._note("origin", "will take {} s for its next answer", pause)
