@@ -38,7 +38,7 @@ from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
 from edgeproxy.dns.zone import Zone
 from edgeproxy.errors import ConfigError, EdgeError, Fault
-from edgeproxy.feeding import Followed, observing
+from edgeproxy.feeding import Followed, observing, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.origin.server import application as origin_application
 from edgeproxy.processes import obey, run_loop
@@ -132,6 +132,9 @@ def resolver_child(
         where = ", ".join(settings.resolver.listen)
         raise ConfigError([Fault("", "resolver.listen", where, str(error.strerror or error))]) from None
     admin = listening(settings.resolver.admin)[0]
+
+    if follow is not None:
+        prepare(data_dir / "resolver")
 
     async def live(channel: Channel) -> int:
         counters = Counters()

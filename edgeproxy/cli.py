@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ import click
 
 from edgeproxy import __version__
 from edgeproxy.errors import ConfigError, EdgeError
+from edgeproxy.running import COMMANDS, FAILED, USAGE, data_dir_option, endpoint
 from edgeproxy.units import address_text
-
-OK, FAILED, USAGE = 0, 1, 2
 
 
 class _Address(click.ParamType[str]):
@@ -31,21 +29,6 @@ class _Address(click.ParamType[str]):
 
 ADDRESS = _Address()
 
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="EDGEPROXY_DATA",
-    default=".edgeproxy",
-    show_default=True,
-    help="Where logs, certificates and endpoints.json are kept ($EDGEPROXY_DATA).",
-)
-_control = click.option(
-    "--control",
-    "control_url",
-    metavar="URL",
-    envvar="EDGEPROXY_CONTROL",
-    help="The control plane of a running CDN ($EDGEPROXY_CONTROL); default: the one in --data-dir.",
-)
 _config = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Settings file (TOML)."
 )
@@ -96,7 +79,7 @@ Examples:
 """
 )
 @_config
-@_data_dir
+@data_dir_option
 @click.option("--origin", metavar="URL", help="Your own application, instead of the demo site.")
 @_clock
 def up(config: Path | None, data_dir: Path, origin: str | None, clock: str) -> None:
@@ -128,7 +111,7 @@ Examples:
     type=click.Choice(["rfc9111", "cloudfront"]),
     help="Caching rules.  [default: rfc9111; with --config as each distribution says]",
 )
-@_data_dir
+@data_dir_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per processor]")
 @click.option("--admin", type=ADDRESS, help="Health, metrics, clock.  [default: a free port of 127.0.0.1]")
 @click.option("--access-log", metavar="PATH|-|off", help="Access log.  [default: access.log in the node's data]")
@@ -186,7 +169,7 @@ Examples:
 """,
 )
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
-@_data_dir
+@data_dir_option
 @click.pass_context
 def resolver(context: click.Context, config: Path | None, data_dir: Path) -> None:
     """Run the DNS resolver that sends each client to its POP, or ask where it sends one."""
@@ -215,14 +198,14 @@ FILE's does not run, the answer is what the file alone says: nothing is measured
 @click.argument("ip")
 @click.argument("name")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
-@_data_dir
+@data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def resolver_explain(ip: str, name: str, config: Path | None, data_dir: Path, as_json: bool) -> None:
     """Print which POP a client at IP is sent to for NAME, and the numbers behind it."""
     from edgeproxy import roles
     from edgeproxy.dns.explain import text
 
-    said = roles.explain(ip, name, config, None if config is not None else _endpoint("resolver_admin", data_dir))
+    said = roles.explain(ip, name, config, None if config is not None else endpoint("resolver_admin", data_dir))
     click.echo(json.dumps(said, indent=2) if as_json else text(said))
 
 
@@ -249,7 +232,7 @@ Examples:
 """
 )
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Settings file.")
-@_data_dir
+@data_dir_option
 @_clock
 def control(config: Path, data_dir: Path, clock: str) -> None:
     """Run the control plane: CloudFront's API, and the feed that nodes follow."""
@@ -286,148 +269,13 @@ def check(file: Path | None, reference: bool) -> None:
     click.echo(configuration.check_text(file, os.environ))
 
 
-@main.command(
-    epilog="""\b
-Examples:
-  edgeproxy status
-  edgeproxy status --json | jq '.nodes[].ready'
-Exit code: 0 when every node is ready, 1 when one is not, 2 when no CDN was found.
-"""
-)
-@_control
-@_data_dir
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def status(control_url: str | None, data_dir: Path, as_json: bool) -> None:
-    """Show a running CDN's nodes and counters."""
-    from edgeproxy import tables
-    from edgeproxy.control.client import ask
-
-    answer = ask(_control_url(control_url, data_dir), "/status")
-    nodes: Sequence[Mapping[str, Any]] = answer["nodes"]  # Any: JSON
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        tables.status(nodes)
-    sys.exit(OK if all(node.get("ready") for node in nodes) else FAILED)
-
-
-@main.command(
-    epilog="""\b
-Exit code: 0 when the POP has been told, 1 when it could not be, or there is none of this name; 2 when no CDN was found.
-"""
-)
-@click.argument("pop")
-@_control
-@_data_dir
-def drain(pop: str, control_url: str | None, data_dir: Path) -> None:
-    """Have no more viewers sent to POP; the resolver follows with its next check. Those that come are still served."""
-    _order(pop, "drain", control_url, data_dir)
-
-
-@main.command()
-@click.argument("pop")
-@_control
-@_data_dir
-def undrain(pop: str, control_url: str | None, data_dir: Path) -> None:
-    """Have viewers sent to POP again. Exit codes are those of `drain`."""
-    _order(pop, "undrain", control_url, data_dir)
-
-
-def _order(pop: str, order: str, control_url: str | None, data_dir: Path) -> None:
-    from urllib.parse import quote
-
-    from edgeproxy.control.client import tell
-
-    tell(_control_url(control_url, data_dir), f"/nodes/{quote(pop, safe='')}/{order}")
-    click.echo(f"{pop}: {'drained' if order == 'drain' else 'in service again'}")
-
-
-@main.command(
-    epilog="""\b
-Examples:
-  edgeproxy invalidate --distribution demo '/images/*' --wait
-  edgeproxy invalidate --distribution demo /index.html '/article?id=7'
-  edgeproxy invalidate --distribution demo --tag product-17 --soft
-Exit code: 0 when it was accepted, with --wait when it is completed everywhere; 1 when it was refused, or some node has
-not acknowledged it in time: their names are printed; 2 when no CDN was found.
-"""
-)
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--distribution", required=True, metavar="ID", help="Whose content.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Everything with this cache tag. Repeatable.")
-@click.option("--soft", is_flag=True, help="Only mark as stale: serve it while it is being revalidated.")
-@click.option("--wait", is_flag=True, help="Show each node's acknowledgement until all have given it.")
-@click.option(
-    "--timeout",
-    type=click.IntRange(1),
-    default=600,
-    show_default=True,
-    help="Seconds --wait waits without any progress.",
-)
-@_control
-@_data_dir
-def invalidate(
-    paths: tuple[str, ...],
-    distribution: str,
-    tags: tuple[str, ...],
-    soft: bool,
-    wait: bool,
-    timeout: int,
-    control_url: str | None,
-    data_dir: Path,
-) -> None:
-    """Have what is stored under PATH be used no more, on any node. A * at its end stands for everything."""
-    if not paths and not tags:
-        raise click.UsageError("say what: a PATH, such as '/images/*', or --tag TAG.")
-    from edgeproxy.control.client import tell, wait_for_invalidation
-
-    control = _control_url(control_url, data_dir)
-    words = {"distribution": distribution, "paths": paths, "tags": tags, "soft": soft}
-    made: Mapping[str, Any] = tell(control, "/invalidations", words)  # Any: JSON
-    click.echo(f"{made['id']}: {made['status']}")
-    if not wait:
-        return
-    missing = set(made["nodes"])
-    for progress in wait_for_invalidation(control, made["id"], timeout):
-        for name in sorted(missing - set(progress["waiting_for"])):
-            click.echo(f"  {name}: done")
-        missing = set(progress["waiting_for"])
-    if missing:
-        click.echo(f"{made['id']}: InProgress, waiting for {', '.join(sorted(missing))}")
-        sys.exit(FAILED)
-    click.echo(f"{made['id']}: Completed on {len(made['nodes'])} nodes")
-
-
-@main.command(
-    epilog="""\b
-Exit code: 0 when it is forgotten, 1 when there is no node of this name, 2 when no CDN was found.
-"""
-)
-@click.argument("node")
-@_control
-@_data_dir
-def forget(node: str, control_url: str | None, data_dir: Path) -> None:
-    """Take NODE off the list of those that invalidations wait for.
-
-    You vouch that it serves nobody any more: if it still does, it may serve content that was invalidated. It counts as
-    new when it comes back, and uses nothing it stored before it has caught up. A node that is stopped properly leaves
-    by itself.
-    """
-    from urllib.parse import quote
-
-    from edgeproxy.control.client import tell
-
-    tell(_control_url(control_url, data_dir), f"/nodes/{quote(node, safe='')}/forget")
-    click.echo(f"{node}: forgotten; invalidations no longer wait for it")
-
-
 @main.group()
 def ca() -> None:
     """The local certificate authority."""
 
 
 @ca.command("path")
-@_data_dir
+@data_dir_option
 def ca_path(data_dir: Path) -> None:
     """Print where its certificate is, made on first use:  curl --cacert $(edgeproxy ca path) ..."""
     from edgeproxy import roles
@@ -436,7 +284,7 @@ def ca_path(data_dir: Path) -> None:
 
 
 @ca.command("export")
-@_data_dir
+@data_dir_option
 def ca_export(data_dir: Path) -> None:
     """Print its certificate (PEM)."""
     from edgeproxy import roles
@@ -444,21 +292,8 @@ def ca_export(data_dir: Path) -> None:
     click.echo(roles.authority_path(data_dir).read_text(), nl=False)
 
 
-def _control_url(given: str | None, data_dir: Path) -> str:
-    return given.rstrip("/") if given is not None else _endpoint("control", data_dir)
-
-
-def _endpoint(name: str, data_dir: Path) -> str:
-    file = data_dir / "endpoints.json"
-    try:
-        return str(json.loads(file.read_text())[name])
-    except (OSError, ValueError, KeyError):
-        click.echo(
-            f"error: no running CDN found: {file} is not there. Start one with `edgeproxy up`, or name it with "
-            f"{'--config FILE' if name == 'resolver_admin' else '--control URL'}.",
-            err=True,
-        )
-        sys.exit(USAGE)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

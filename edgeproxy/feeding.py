@@ -87,6 +87,11 @@ class Broker:
             self.feed.channel.send({"do": "applied", "position": position})
 
 
+def prepare(directory: Path) -> None:
+    """Make the file, before anybody reads it. Raises ConfigError."""
+    Kept(directory / FILE, incarnation=lambda: os.urandom(12).hex()).close()
+
+
 def feed_child(name: str, whom: Whom, directory: Path, broker: Broker) -> Child:
     """The process that follows for a node. It is ready when the node knows all there is to know, or the control plane
     cannot be reached and there is something on disk to go by."""

@@ -23,7 +23,7 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import EdgeError
-from edgeproxy.feeding import Broker, Followed, boottime, feed_child
+from edgeproxy.feeding import Broker, Followed, boottime, feed_child, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.model import NO_EPOCH, Mode, Rules
 from edgeproxy.processes import obey, run_loop
@@ -104,6 +104,7 @@ class NodeRun:
         workers = [self._child(number, broker) for number in range(self.workers)]
         if self.follow is None or broker is None:
             return workers
+        prepare(self.directory)
         broker.workers = workers
         return [*workers, feed_child(self.node.name, self.follow, self.directory, broker)]
 
