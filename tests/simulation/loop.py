@@ -36,9 +36,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.now
 
-    def run_in_executor(
-        self, executor: Any, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:  # Any: as there
+    def run_in_executor(  # type: ignore[override]  # what its arguments are does not matter here
+        self,
+        executor: Any,
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> asyncio.Future[Any]:
         """At once: another thread would do things in an order that no seed repeats."""
         done = self.create_future()
         try:

@@ -158,19 +158,9 @@ def _late_floor() -> Sequence[Patch]:
         """Looks at what is applied whenever it is asked."""
 
         __slots__ = ("ledger",)
-
-        @property
-        def arrived(self) -> int:  # type: ignore[override]  # it is the mutant's point
-            return int(self.ledger._page.applied)
-
-        @arrived.setter
-        def arrived(self, value: int) -> None:
-            pass
-
-        @property
-        def number(self) -> int:
-            self._number = -1
-            return int(Floor.number.fget(self))  # type: ignore[attr-defined]  # the property's own getter
+        ledger: Any
+        arrived: Any = property(lambda self: self.ledger._page.applied, lambda self, value: None)
+        number: Any = property(lambda self: max(self.carried, self._floors.floor(self._key)))
 
     def floor(self: Any, key: bytes, carried: int = 0) -> Floor:
         made = Late(self.floors, key, 0, carried, not self.quarantined())

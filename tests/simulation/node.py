@@ -112,7 +112,7 @@ class Worker:
     async def handle(self, head: RequestHead, body: Body, sender: Sender) -> Answer:
         """A request whose head arrives now. Raises OriginError when the process dies over it."""
         incoming = Incoming(head, body, sender, self.machine.around.loop.time())
-        task = self.spawn(self.pipeline.handle(incoming))
+        task: asyncio.Task[Answer] = self.spawn(self.pipeline.handle(incoming))
         try:
             await asyncio.wait([task])
         finally:
