@@ -114,7 +114,9 @@ class Kept:
             try:
                 now, reached = self._meta("epoch") or "", int(self._meta("number") or 0)
                 begin = number if now == epoch else -1
-                rows = self._sql.execute("SELECT body FROM records WHERE number > ? ORDER BY number", (begin,)).fetchall()
+                rows = self._sql.execute(
+                    "SELECT body FROM records WHERE number > ? ORDER BY number", (begin,)
+                ).fetchall()
                 ids = self._sql.execute("SELECT distribution FROM records WHERE distribution IS NOT NULL").fetchall()
                 low_water = int(self._meta("low_water") or 0)
             finally:
