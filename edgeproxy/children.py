@@ -31,9 +31,8 @@ from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.admin import serve_admin
 from edgeproxy.dns.answer import CALM
 from edgeproxy.dns.explain import Explanation, explain
-from edgeproxy.dns.location import Locations
 from edgeproxy.dns.parts import ResolverParts
-from edgeproxy.dns.policy import Client, Located
+from edgeproxy.dns.policy import Client
 from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
 from edgeproxy.dns.zone import Zone
@@ -41,6 +40,8 @@ from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.feeding import Followed, observing, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.origin.server import application as origin_application
+from edgeproxy.places.geography import Located
+from edgeproxy.places.location import Locations
 from edgeproxy.processes import obey, run_loop
 from edgeproxy.settings import Settings
 from edgeproxy.sources import Sources

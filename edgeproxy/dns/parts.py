@@ -10,9 +10,9 @@ from edgeproxy.dns.explain import Explanation, explain
 from edgeproxy.dns.health import Health, Sample
 from edgeproxy.dns.latency import Latency
 from edgeproxy.dns.memo import bucket_of
-from edgeproxy.dns.networks import Client
 from edgeproxy.dns.server import Server
 from edgeproxy.dns.zone import Zone
+from edgeproxy.places.networks import Client
 from edgeproxy.settings import Settings
 from edgeproxy.telemetry.counters import Counters
 

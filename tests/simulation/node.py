@@ -12,6 +12,7 @@ from typing import Any
 
 from edgeproxy.cloudfront.hosts import Hosts
 from edgeproxy.configuration import origin_only
+from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.journal import Journal, News, Position
 from edgeproxy.edge.nexthop import NextHop
@@ -40,6 +41,8 @@ from tests.simulation.network import Client, Network
 
 SETTINGS = Settings.model_validate({"log": {"path": "off"}, "tier": {"cache_status": False}})
 LOG = AccessLog(SETTINGS.log, Path("/nonexistent"), Counters())
+COMPRESSING = Compressing(SETTINGS.compression, Counters())
+"""Never used: no viewer here accepts a coding."""
 NAMES_MAX = 64
 APPLY_SECONDS = 5.0
 STAGES = ("drain", "goodbye")
@@ -92,7 +95,7 @@ class Worker:
         clocks = Clocks(machine.wall, around.loop.time, lambda: 0.0, around.random_bytes)
         place = Place(machine.name, machine.mode, "local", "SIM", number, machine.owners)
         client: Any = Client(machine.name, around.network)  # Any: all that NextHop uses of it
-        nexthop = NextHop(place, client, self.ledger, counters, clocks)
+        nexthop = NextHop(place, client, self.ledger, counters, clocks, COMPRESSING)
         recorder = Recorder(place, LOG, counters, clocks)
         self.pipeline = Pipeline(
             place,

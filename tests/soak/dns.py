@@ -16,13 +16,13 @@ import dns.message
 
 from edgeproxy.dns.answer import UDP_SIZE, Conditions
 from edgeproxy.dns.cookies import Cookies
-from edgeproxy.dns.geography import Location, distance_km, least_ms
 from edgeproxy.dns.latency import Latency
 from edgeproxy.dns.memo import Memo
 from edgeproxy.dns.policy import Client, Policy, Pop
 from edgeproxy.dns.standing import Standing, Verdict
 from edgeproxy.dns.tally import Tallies
 from edgeproxy.dns.zone import Zone
+from edgeproxy.places.geography import Location, distance_km, least_ms
 from edgeproxy.settings import Latency as LatencySettings
 
 AMPLIFICATION_MAX = 10
