@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 
-from tests.soak import dns
+from tests.soak import control, dns, feed
 
 
 def main() -> int:
@@ -15,8 +16,20 @@ def main() -> int:
     search.add_argument("--inputs", type=int, default=1_000_000)
     search.add_argument("--prefixes", type=int, default=10_000)
     search.add_argument("--rounds", type=int, default=900)
+    search = names.add_parser("feed", help="many nodes follow one control plane")
+    search.add_argument("--nodes", type=int, default=1000)
+    search.add_argument("--changes", type=int, default=20)
+    search = names.add_parser("control", help="the control plane killed at any moment: nothing accepted is lost")
+    search.add_argument("--cycles", type=int, default=200)
+    search.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
-    return dns.run(options.inputs, options.prefixes, options.rounds)
+    match options.name:
+        case "feed":
+            return asyncio.run(feed.run(options.nodes, options.changes))
+        case "control":
+            return asyncio.run(control.run(options.cycles, options.seed))
+        case _:
+            return dns.run(options.inputs, options.prefixes, options.rounds)
 
 
 if __name__ == "__main__":
