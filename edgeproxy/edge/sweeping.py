@@ -17,9 +17,9 @@ from edgeproxy.model import AsOf
 from edgeproxy.outcome import StoredHead
 from edgeproxy.telemetry.counters import Counter, Counters
 
-STEP = 64
+STEP = 16
 """Keys looked at before others have their turn: a fraction of a millisecond."""
-PAUSE = 0.002
+PAUSE = 0.001
 """Seconds until the next step: of a busy worker's time the sweep takes a tenth or so."""
 
 Check = Callable[[bytes, StoredHead], StoredHead | None]

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from tests.soak import control, dns, feed
+from tests.soak import control, dns, feed, invalidation
 
 
 def main() -> int:
@@ -22,10 +22,17 @@ def main() -> int:
     search = names.add_parser("control", help="the control plane killed at any moment: nothing accepted is lost")
     search.add_argument("--cycles", type=int, default=200)
     search.add_argument("--seed", type=int, default=None)
+    search = names.add_parser("invalidation", help="the whole CDN in ten thousand bad days; /* over a million objects")
+    search.add_argument("--histories", type=int, default=10_000)
+    search.add_argument("--first", type=int, default=0, help="their first seed")
+    search.add_argument("--objects", type=int, default=1_000_000)
+    search.add_argument("--tell", type=int, default=None, metavar="SEED", help="only tell the story of this seed")
     options = parser.parse_args()
     match options.name:
         case "feed":
             return asyncio.run(feed.run(options.nodes, options.changes))
+        case "invalidation":
+            return invalidation.run(options.histories, options.first, options.objects, options.tell)
         case "control":
             return asyncio.run(control.run(options.cycles, options.seed))
         case _:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -37,7 +38,7 @@ def run(histories: int, first: int, objects: int, tell: int | None) -> int:
     logging.disable(logging.ERROR)
     if tell is not None:
         world = World(tell).run()
-        print(world.story())
+        _say(world.story())
         return int(bool(world.violations))
     broken = _histories(first, histories) + _mutants()
     return int(asyncio.run(_million(objects)) or bool(broken))
@@ -50,9 +51,9 @@ def _histories(first: int, count: int) -> int:
         requests += len(world.views)
         if world.violations:
             broken += 1
-            print(world.story())
+            _say(world.story())
     spent = time.process_time() - began
-    print(
+    _say(
         f"histories: {count} from seed {first}, {requests} requests, {broken} broke a promise, "
         f"{1000 * spent / max(count, 1):.1f} ms of processor each"
     )
@@ -65,7 +66,7 @@ def _mutants() -> int:
         with mutant.at_large():
             found = [each for each in mutant.story().violations if each.startswith(mutant.kind)]
         missed += not found
-        print(f"mutant: {mutant.name}: {found[0] if found else 'NOT CAUGHT'}")
+        _say(f"mutant: {mutant.name}: {found[0] if found else 'NOT CAUGHT'}")
     return missed
 
 
@@ -101,9 +102,14 @@ async def _million(objects: int) -> bool:
         swept = worker.counters[Counter.SWEPT]
         await worker.close()
     p99 = [sorted(each)[int(0.99 * len(each))] * 1e6 for each in (before, during)]
-    print(f"/* over {objects} stored objects: no longer used after {took:.3f} ms; {swept} swept away behind it")
-    print(f"p99 of a hit in the pipeline: {p99[0]:.0f} us before, {p99[1]:.0f} us during the sweep")
+    _say(f"/* over {objects} stored objects: no longer used after {took:.3f} ms; {swept} swept away behind it")
+    _say(f"p99 of a hit in the pipeline: {p99[0]:.0f} us before, {p99[1]:.0f} us during the sweep")
     return took >= 100 or swept < objects
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _key(path: bytes) -> bytes:
