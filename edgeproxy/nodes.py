@@ -238,7 +238,7 @@ class NodeRun:
         if certificates is not None:
             certificates.configure(load_configured(fresh.settings.certificates))
         worker.serve(serving)
-        self.configuration = fresh
+        self.configuration, self._clients = fresh, serving.clients
         return serving
 
     def _sockets(self, number: int) -> Sockets:
