@@ -186,3 +186,8 @@ def test_tags_are_bounded_and_need_a_field() -> None:
 def test_the_subject_of_a_key() -> None:
     assert subject(key_of(b"/a b?q=%41", id="E\\1")) == ("E\\1", b"/a b?q=A")
     assert canonical(b"/%zz") == b"/%zz"
+
+
+def test_what_is_no_key_of_ours_is_named_by_everything() -> None:
+    assert floors_with("/a").floor(b"nonsense") == 7
+    assert subject(b"E1 GET //") == ("", b"")

@@ -189,7 +189,6 @@ THROUGH_NODES = {
         "pipeline",
         "recorder",
         "worker",
-        "invalidation",
         "searches",
     },
     "": {"nodes", "children", "processes", "feeding", "reloading", "roles", "cli", "__main__", "running", "tables"},

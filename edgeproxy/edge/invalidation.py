@@ -98,9 +98,14 @@ class Ledger:
         return self.standing() < 0
 
     def applied(self) -> AsOf:
-        """What a response asked of the origin right now is as of (rule 2); in a quarantine nobody knows."""
+        """What a response asked of the origin right now is as of (rule 2); in a quarantine nobody knows.
+
+        Never more than is known here: a worker that has just been started may have read of another epoch than the one
+        that the page's number still belongs to.
+        """
         word = self._page.standing
-        return AsOf(self.floors.epoch, 0 if word >> NUMBER_BITS & 1 else word & _NUMBER)
+        floors = self.floors
+        return AsOf(floors.epoch, 0 if word >> NUMBER_BITS & 1 else min(word & _NUMBER, floors.number))
 
     def asking(self, carried: AsOf | None) -> AsOf:
         """The same for a request that a tier at the number `carried` has sent us, or nobody."""

@@ -126,8 +126,13 @@ class Floors:
                 index.forget(low_water, named=False)
 
     def floor(self, key: bytes, *, soft: bool = False) -> int:
-        """The highest number that names a cache key; 0 for none. `soft`: of those that only make stale."""
+        """The highest number that names a cache key; 0 for none. `soft`: of those that only make stale.
+
+        What is no key of ours may be named by all of them.
+        """
         distribution, path = subject(key)
+        if not path:
+            return self.number
         index = self._indices.get((distribution, soft))
         found = 0 if index is None else index.of_path(path)
         return found if soft else max(found, self.low_water)
@@ -138,10 +143,16 @@ class Floors:
         return 0 if index is None else max((index.of_source(source) for source in sources), default=0)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def subject(key: bytes) -> tuple[str, bytes]:
-    """Which distribution a cache key is of, and its path with the query that is keyed: canonical (see rules/key.py)."""
-    distribution, _, _, path, *others = key.split(b" ", 5)
+    """Which distribution a cache key is of, and its path with the query that is keyed: canonical (see rules/key.py).
+
+    Both empty for what is no such key.
+    """
+    parts = key.split(b" ", 5)
+    if len(parts) < 4:
+        return "", b""
+    distribution, _, _, path, *others = parts
     if others and others[0].startswith(b"?"):
         path += others[0]
     return _unescaped(distribution).decode("latin-1"), canonical(_unescaped(path))
