@@ -76,6 +76,8 @@ class Follower:
         """Tries in a row that came to nothing."""
         self._up: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MAX)
         self._line = self._number = 0
+        self._epoch = ""
+        """Of that number."""
         self._ended = asyncio.Event()
         self._sent: deque[tuple[int, float]] = deque(maxlen=SENT_MAX)
         self._goal = 0
@@ -148,6 +150,7 @@ class Follower:
             words["observer"] = "1"
         self._up, self._line, self._ended = asyncio.Queue(QUEUE_MAX), 0, asyncio.Event()
         self._sent.clear()
+        self._epoch = epoch
         self._say(number if self._applied == (epoch, number) else 0)
         heads = {"EdgeProxy-Tier": self._whom.tier_key} if self._whom.tier_key else {}
         try:
@@ -188,7 +191,7 @@ class Follower:
         self._line += 1
         self._sent.append((self._line, self._boottime()))
         with contextlib.suppress(asyncio.QueueFull):  # the connection is stuck: it is cut before this matters
-            self._up.put_nowait(line_of(Heard(number, self._line, goodbye)))
+            self._up.put_nowait(line_of(Heard(number, self._line, goodbye, self._epoch)))
 
     # What it says -----------------------------------------------------------------------------------------------------
 
@@ -232,6 +235,7 @@ class Follower:
         """Disk first, then the node, then the word that it is so (rule 7)."""
         await asyncio.to_thread(self._kept.write, update)
         await self._apply_it(replace(update, caught_up=update.number >= self._goal))
+        self._epoch = update.epoch
         self._say(update.number)
         if update.number >= self._goal:
             self.caught_up.set()
