@@ -25,7 +25,7 @@ from edgeproxy.control.managed import managed
 from edgeproxy.control.orders import Orders
 from edgeproxy.control.plane import Pace, Plane
 from edgeproxy.control.rest import Bounds, Rest
-from edgeproxy.control.state import Names
+from edgeproxy.control.state import Member, Names
 from edgeproxy.control.streams import Streams
 from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.admin import serve_admin
@@ -268,6 +268,11 @@ def _plane(setting: ControlSetting, wall: Callable[[], float]) -> Plane:
     database = Database(setting.data_dir / "control" / "control.db")
     state = database.load(lambda: names.short(""), settings.zone)
     state.managed = managed()
+    if not state.number and not state.members:
+        # The database is new. Nodes may be serving by what an earlier one has told them: those that the settings name
+        # are waited for until they have come, or the operator says that they are no more.
+        state.members = {node.name: Member(node.name, "", 0, "") for node in setting.nodes}
+        database.write_members(state.members.values(), (), 0)
     pace = Pace(settings.control.heartbeat, settings.control.lease)
     return Plane(state, database, names, wall, time.monotonic, pace, settings.control.invalidations_kept)
 

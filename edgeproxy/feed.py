@@ -106,6 +106,8 @@ class Heard:
     line: int
     """Counts the node's lines from 1."""
     goodbye: bool = False
+    epoch: str = ""
+    """Of the number: what a node says before it has read `Hello` may be of another one than the control plane's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,15 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import aiohttp
 
 from edgeproxy.configuration import Configuration, distribution_in
+from edgeproxy.edge.invalidation import Ledger
+from edgeproxy.edge.journal import Journal, News, Position
+from edgeproxy.edge.page import SharedPage
 from edgeproxy.errors import EdgeError
 from edgeproxy.feed import Deployed
 from edgeproxy.following.follower import Follower, Whom
@@ -42,50 +45,46 @@ def boottime() -> float:
     return time.clock_gettime(clock)
 
 
-@dataclass
 class Broker:
-    """In the parent: which number each worker has, and what the feed's process waits for."""
+    """In the parent: between the feed's process, the workers, and the journal of what all of them have."""
 
-    workers: list[Child] = field(default_factory=list)
-    feed: Child | None = None
-    applied: Callable[[int], None] = lambda number: None
-    """Called when all workers have everything up to a number, before anybody is told so."""
-    caught_up: Callable[[], None] = lambda: None
-    """Called when the node knows enough to be ready."""
-    _wanted: int | None = None
-    _reached: dict[str, int] = field(default_factory=dict)
+    def __init__(self, page: SharedPage, caught_up: Callable[[], None]) -> None:
+        """`caught_up` is called when the node knows enough to be ready."""
+        self.workers: list[Child] = []
+        self.feed: Child | None = None
+        self.caught_up = caught_up
+        self._journal = Journal(page, self._tell, self._acknowledge)
 
     def from_feed(self, message: Message) -> None:
-        """Something new is on disk, or the node knows all there was to know."""
-        if "number" in message:
-            self._wanted = int(message["number"])
-            self._reached.clear()  # the same number may mean something else by now: another epoch
-            for worker in self.workers:
-                if worker.channel is not None:
-                    worker.channel.send({"do": "feed", "number": self._wanted})
-            self._check()
+        """Something new is on disk, or a lease was granted."""
+        if "news" in message:
+            self._journal.take(News(**message["news"]))
+        if "lease" in message:
+            number, until = message["lease"]
+            self._journal.lease(int(number), float(until))
 
-    def from_worker(self, worker: Child, message: Message) -> None:
-        """A worker works by everything up to a number."""
+    def from_worker(self, number: int, message: Message) -> None:
+        """A worker works by everything up to a position."""
         if "applied" in message:
-            self._reached[worker.name] = int(message["applied"])
-            self._check()
+            epoch, reached = message["applied"]
+            self._journal.confirmed(number, (str(epoch), int(reached)))
 
-    def worker_gone(self, worker: Child) -> None:
-        """It reads the file when it is started again."""
-        self._reached.pop(worker.name, None)
-        self._check()
+    def worker_started(self, number: int) -> None:
+        """It reads the file before it accepts anything."""
+        self._journal.started(number)
 
-    def _check(self) -> None:
-        wanted = self._wanted
-        if wanted is None or self.feed is None:
-            return
-        living = [worker for worker in self.workers if worker.channel is not None]
-        if all(self._reached.get(worker.name) == wanted for worker in living):
-            self._wanted = None
-            self.applied(wanted)
-            if self.feed.channel is not None:
-                self.feed.channel.send({"do": "applied", "number": wanted})
+    def worker_gone(self, number: int) -> None:
+        """It is waited for no longer."""
+        self._journal.ended(number)
+
+    def _tell(self, position: Position) -> None:
+        for worker in self.workers:
+            if worker.channel is not None:
+                worker.channel.send({"do": "feed"})
+
+    def _acknowledge(self, position: Position) -> None:
+        if self.feed is not None and self.feed.channel is not None:
+            self.feed.channel.send({"do": "applied", "position": position})
 
 
 def prepare(directory: Path) -> None:
@@ -114,29 +113,34 @@ def feed_child(name: str, whom: Whom, directory: Path, broker: Broker) -> Child:
 async def _live(channel: Channel, whom: Whom, directory: Path) -> int:
     orders: asyncio.Queue[Message | None] = asyncio.Queue()
     obey(channel, orders)
-    confirmed: dict[int, asyncio.Event] = {}
+    waiting: list[tuple[Position, asyncio.Event]] = []
 
     async def apply(update: Update) -> None:
-        event = confirmed[update.number] = asyncio.Event()
-        channel.send({"number": update.number})
+        event = asyncio.Event()
+        waiting[:] = [((update.epoch, update.number), event)]
+        news = News(update.epoch, update.number, update.fresh, update.caught_up)
+        channel.send({"news": asdict(news)})
         try:
             async with asyncio.timeout(APPLY_SECONDS):
                 await event.wait()
         except TimeoutError:
             raise EdgeError(f"not every worker works by record {update.number} yet") from None
-        finally:
-            confirmed.pop(update.number, None)
+
+    def leased(number: int, until: float) -> None:
+        channel.send({"lease": [number, until]})
 
     kept = Kept(directory / FILE, incarnation=lambda: os.urandom(12).hex())
     async with aiohttp.ClientSession(trust_env=False) as session:
-        follower = Follower(whom, kept, apply, session, boottime, random.Random().random)
+        follower = Follower(whom, kept, apply, session, boottime, random.Random().random, leased)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(follower.run(), name="feed")
             telling = tasks.create_task(_tell_when_ready(channel, follower), name="feed: ready")
             while (order := await orders.get()) is not None:
                 if order["do"] == "applied":
-                    with contextlib.suppress(KeyError):
-                        confirmed[int(order["number"])].set()
+                    epoch, number = order["position"]
+                    for (wanted_epoch, wanted), event in waiting:
+                        if epoch == wanted_epoch and number >= wanted:
+                            event.set()
                 if order["do"] == "drain":
                     await follower.goodbye(GOODBYE_SECONDS)
                     break
@@ -152,13 +156,14 @@ async def _tell_when_ready(channel: Channel, follower: Follower) -> None:
 
 
 class Followed:
-    """The distributions that the feed has told of, as one node's settings make them. Read from the node's file."""
+    """What a process has read of its node's file: the distributions as the settings make them, and in a worker's ledger
+    the invalidations."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ledger: Ledger | None = None) -> None:
         self._path = directory / FILE
-        self._read: dict[int, tuple[Deployed, Distribution]] = {}
-        self._epoch = ""
-        self.number = 0
+        self._ledger = ledger
+        self._read: dict[str, tuple[Deployed, Distribution]] = {}
+        self.position: Position = ("", 0)
 
     def distributions(self, configuration: Configuration, *, anew: bool = False) -> tuple[Distribution, ...]:
         """All of them; `anew` where the settings have changed. None before the node has ever followed. Raises EdgeError
@@ -167,16 +172,18 @@ class Followed:
             return ()
         kept = Kept(self._path)
         try:
-            known = {number: record for number, (record, _) in self._read.items()}
-            epoch, number, found = kept.distributions(self._epoch, known)
+            new = kept.since(*self.position)
         finally:
             kept.close()
-        read = {}
-        for each, record in found.items():
-            same = epoch == self._epoch and each in known and not anew
-            made = self._read[each][1] if same else _made(record, configuration)
-            read[each] = (record, made)
-        self._read, self._epoch, self.number = read, epoch, number
+        read = {id: made for id, made in self._read.items() if id in new.ids and not new.whole}
+        if anew:
+            read = {id: (record, _made(record, configuration)) for id, (record, _) in read.items()}
+        for record in new.records:
+            if isinstance(record, Deployed):
+                read[record.id] = (record, _made(record, configuration))
+        if self._ledger is not None:
+            self._ledger.take(new.epoch, new.number, new.low_water, new.records)
+        self._read, self.position = read, (new.epoch, new.number)
         return tuple(distribution for _, distribution in read.values())
 
 

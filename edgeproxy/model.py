@@ -274,6 +274,8 @@ class Distribution:
     comment: str = ""
     price_class: str = "PriceClass_All"
     """Which POPs may serve it (fact sheet 13)."""
+    tag_header: bytes = b""
+    """CacheTagConfig: the response field that has an object's tags, in lower case; empty for none (fact sheet 7)."""
     ipv6: bool = True
     """IsIPV6Enabled: the resolver answers with IPv6 addresses too."""
     countries: Countries | None = None

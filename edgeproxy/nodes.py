@@ -18,16 +18,18 @@ from edgeproxy.configuration import Configuration
 from edgeproxy.edge.admin import Admin, serve_admin
 from edgeproxy.edge.authority import Authority
 from edgeproxy.edge.certificates import Certificates, load_configured
+from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import ConfigError, EdgeError, Fault
-from edgeproxy.feeding import Broker, Followed, feed_child, prepare
+from edgeproxy.feeding import Broker, Followed, boottime, feed_child, prepare
 from edgeproxy.following.follower import Whom
-from edgeproxy.model import Mode, Rules
+from edgeproxy.model import NO_EPOCH, Mode, Rules
 from edgeproxy.places.clients import Clients
 from edgeproxy.places.location import Locations
 from edgeproxy.processes import obey, run_loop
+from edgeproxy.rules.floors import Floors
 from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
@@ -117,9 +119,9 @@ class NodeRun:
 
     def children(self) -> list[Child]:
         """One a worker, and one for the feed where there is a control plane."""
-        broker = Broker(caught_up=self._caught_up)
+        broker = None if self.follow is None else Broker(self.page, self._caught_up)
         workers = [self._child(number, broker) for number in range(self.workers)]
-        if self.follow is None:
+        if self.follow is None or broker is None:
             return workers
         prepare(self.directory)
         broker.workers = workers
@@ -134,9 +136,11 @@ class NodeRun:
         if self._meeting is not None:
             self._meeting.cleanup()
 
-    def _child(self, number: int, broker: Broker) -> Child:
+    def _child(self, number: int, broker: Broker | None) -> Child:
         def started() -> None:
             self.page.rows[number].forget_gauges()
+            if broker is not None:
+                broker.worker_started(number)
 
         def ready(message: Message) -> None:
             self.page.ready_workers += 1
@@ -149,8 +153,9 @@ class NodeRun:
         sockets = self._sockets(number)
         own = [self.admin, *sockets.http, *sockets.https, *sockets.workers]
         child = Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, sockets=own)
-        child.heard = lambda message: broker.from_worker(child, message)
-        child.gone = lambda: broker.worker_gone(child)
+        if broker is not None:
+            child.heard = lambda message: broker.from_worker(number, message)
+            child.gone = lambda: broker.worker_gone(number)
         return child
 
     def _place(self, number: int) -> Place:
@@ -192,6 +197,10 @@ class NodeRun:
             random_bytes=buffered(os.urandom),
         )
         place = self._place(number)
+        names_max = self.configuration.settings.cache.invalidations_max
+        floors = Floors(NO_EPOCH if self.follow is None else "", names_max)
+        ledger = Ledger(page, floors, boottime)
+        self._followed = Followed(self.directory, ledger)
         try:
             serving = self._serving(self.configuration)
             current = [serving]
@@ -203,6 +212,7 @@ class NodeRun:
                 self.directory,
                 clocks,
                 None if certificates is None else certificates.server_context(),
+                ledger,
             )
             await worker.start(self._sockets(number))
         except EdgeError as error:
@@ -221,7 +231,7 @@ class NodeRun:
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)
-        channel.send({"ready": True, "applied": self._followed.number})
+        channel.send({"ready": True, "applied": self._followed.position})
         while (order := await orders.get()) is not None:
             if order["do"] == "drain":
                 await worker.drain(float(order["deadline"]))
@@ -232,7 +242,7 @@ class NodeRun:
                 try:
                     current[0] = self._serving(self.configuration)
                     worker.serve(current[0])
-                    channel.send({"applied": self._followed.number})
+                    channel.send({"applied": self._followed.position})
                 except EdgeError as error:  # nobody is told that it is applied
                     channel.send({"error": f"what the control plane says cannot be used: {error}"})
             if order["do"] == "reload":

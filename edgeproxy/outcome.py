@@ -31,6 +31,8 @@ class Reason(Enum):
     RANGE_COLD = ("range-cold", "A range of an object that is not stored is fetched as it was asked for.")
     MISMATCH = ("mismatch", "The tier works with another revision or epoch.")
 
+    QUARANTINE = ("quarantine", "What is stored may be outdated: the control plane was not heard since.")
+
     NO_STORE = ("no-store", "The response or the request says no-store.")
     PRIVATE = ("private", "The response is for one viewer only.")
     AUTHORIZATION = ("authorization", "The request was authorised and the response does not allow sharing.")
@@ -66,7 +68,7 @@ class StoredHead:
     """The byte intervals [start, end) that are stored, ascending and apart; None: the whole body. An incomplete
     response has its complete length in Content-Length."""
     sources: tuple[bytes, ...] = ()
-    """What an invalidation may name beside the key: tags, and the paths that derived content was made of."""
+    """What an invalidation may name beside the key: its tags (`#name`), and the paths of what it was made of."""
 
     def with_headers(self, headers: Headers) -> StoredHead:
         """The same response with other fields."""

@@ -122,6 +122,15 @@ class Cache(Table):
     no_vary_search: bool = setting(
         False, "Use a stored response also for queries that its No-Vary-Search calls the same."
     )
+    invalidations_max: int = setting(
+        100_000,
+        "Invalidated names remembered per distribution; older ones count for all of it.",
+        low=16,
+        high=10_000_000,
+    )
+    sweep_interval: Seconds = setting(
+        5, "Between two looks whether invalidated responses are to be cleared away.", low=0.01, high=86_400, unit="s"
+    )
     stale_keep: Seconds = setting(
         86_400, "How long past its freshness a response is kept for revalidation and errors.", low=0, high=31_536_000
     )

@@ -143,10 +143,15 @@ class Node:
 
     def __init__(self) -> None:
         self.updates: list[Update] = []
+        self.leases: list[tuple[int, float]] = []
         self.more = asyncio.Event()
         self.may_apply = asyncio.Event()
         self.may_apply.set()
         self.follower: Follower
+
+    def leased(self, number: int, until: float) -> None:
+        """What it was granted."""
+        self.leases.append((number, until))
 
     async def apply(self, update: Update) -> None:
         """What the follower calls."""
@@ -180,7 +185,9 @@ async def following(
     node = Node()
     kept = Kept(folder / f"{name or 'observer'}.db", incarnation=lambda: hashlib.md5(name.encode()).hexdigest())
     async with aiohttp.ClientSession() as session:
-        node.follower = Follower(Whom(url, name, tier_key), kept, node.apply, session, boottime, lambda: 0.0)
+        node.follower = Follower(
+            Whom(url, name, tier_key), kept, node.apply, session, boottime, lambda: 0.0, node.leased
+        )
         task = asyncio.create_task(node.follower.run())
         try:
             yield node

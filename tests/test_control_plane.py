@@ -71,9 +71,11 @@ async def test_a_node_is_on_the_list_before_it_is_let_in_and_invalidations_wait_
         found = await invalidated(plane, id)
         assert plane.waiting_for(found.number) == ["a"]
         assert not await plane.settled(found.number, 0.01)
-        plane.acknowledge(session, 1)
+        plane.acknowledge(session, 1, plane.state.epoch)
         assert not await plane.settled(found.number, 0.01)
-        plane.acknowledge(session, found.number)
+        plane.acknowledge(session, found.number, "of another epoch")
+        assert not await plane.settled(found.number, 0.01)
+        plane.acknowledge(session, found.number, plane.state.epoch)
         assert await plane.settled(found.number, 10)
         plane.part(session)
         again, fresh = await plane.join("a", "i", found.number, plane.state.epoch)
@@ -124,7 +126,7 @@ async def test_the_last_node_to_leave_completes_what_waited_for_it(tmp_path: Pat
         assert await plane.settled(found.number, 10)
         late, _ = await plane.join("late", "i", 0, "")
         assert plane.waiting_for(found.number) == []
-        plane.acknowledge(late, 99)
+        plane.acknowledge(late, 99, plane.state.epoch)
         await plane.settled(99, 0.01)
         assert plane.state.members["late"].number <= plane.state.number
 

@@ -102,7 +102,7 @@ async def test_what_cannot_be_shared_is_the_leaders_and_nobody_waits_for_a_while
         assert isinstance(landing, Alone)
         assert landing.own == "mine"
         assert await waiting[0] is landing
-        assert made.flights.unshared(b"k") is Reason.PRIVATE
+        assert made.flights.unshared(b"k") == MARK.as_of
         made.now += 11
         assert made.flights.unshared(b"k") is None
         assert made.discarded == []
@@ -211,5 +211,5 @@ async def test_closing_ends_all_flights() -> None:
 
 async def test_what_is_of_no_use_to_others_can_be_marked_so() -> None:
     async with sky() as made:
-        made.flights.do_not_share(b"k", Reason.STALE)
-        assert made.flights.unshared(b"k") is Reason.STALE
+        made.flights.do_not_share(b"k", MARK.as_of)
+        assert made.flights.unshared(b"k") == MARK.as_of

@@ -89,11 +89,11 @@ async def test_a_newer_number_is_looked_at_once() -> None:
     """Without a control plane every number covers: the answer stays, and is known to be good at the new one."""
     async with pop() as (at, _):
         await warm(at)
-        at.page.numbers[0] += 1
+        at.page.stand(1, quarantined=False)
         assert (await ask(at))[1]
         (asked,) = next(iter(at.workers[0].pipeline.lane._watched.values()))
         assert asked.reply is not None
-        assert asked.reply.applied == 1
+        assert asked.reply.standing == at.page.standing
 
 
 async def test_a_response_that_varies_is_chosen_again_for_every_value() -> None:

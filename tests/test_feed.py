@@ -26,7 +26,7 @@ LINES: list[Line] = [
     Invalidated(3, "I1", "E1", ("/*", "/a?b=c"), ("tag",), True),
     Hello("EPOCH", 3, 1, 2.5, 10, False),
     Beat(3, 1, 7),
-    Heard(3, 8, True),
+    Heard(3, 8, True, "EPOCH"),
     Marker("whole", 3),
     Marker("end", 3),
 ]

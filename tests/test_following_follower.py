@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ async def test_a_node_catches_up_follows_and_acknowledges(tmp_path: Path) -> Non
             await node.follower.caught_up.wait()
             assert node.follower.usable.is_set()
             assert [(each.whole, each.fresh, each.number) for each in node.updates] == [(True, True, 1)]
+            assert node.updates[0].caught_up
             found = await invalidated(control.plane, first.id)
             await node.reaches(2)
             assert await control.plane.settled(2, 10)
@@ -50,7 +50,7 @@ async def test_a_node_catches_up_follows_and_acknowledges(tmp_path: Path) -> Non
                 Invalidated(2, found.id, first.id, ("/*",)),
                 Deployed(3, second.id, second.etag, second.config),
             ]
-            assert node.follower.may_use_cache()
+            assert node.leases == [(1, 0.0)]  # for ever
 
 
 async def test_nothing_is_acknowledged_before_it_is_applied(tmp_path: Path) -> None:
@@ -225,22 +225,35 @@ async def test_an_observer_is_told_and_not_waited_for(tmp_path: Path) -> None:
         assert control.plane.state.members == {}
 
 
-async def test_a_lease_holds_from_when_a_heard_line_was_sent_and_then_ends(
+async def test_a_lease_runs_from_when_a_line_was_sent_and_counts_for_what_was_known_then(tmp_path: Path) -> None:
+    now = [1000.0]
+    async with (
+        running(tmp_path, pace=Pace(heartbeat=0.05, lease=60)) as control,
+        following(control.url, tmp_path, boottime=lambda: now[0]) as node,
+    ):
+        await until(lambda: node.leases[-1:] == [(0, 1060.0)])
+        now[0] += 30
+        await until(lambda: node.leases[-1] == (0, 1090.0))
+        await made(control.plane)
+        await until(lambda: node.leases[-1] == (1, 1090.0))
+
+
+async def test_a_lease_is_not_extended_by_a_beat_before_the_records_that_came_with_it_are_applied(
     tmp_path: Path,
 ) -> None:
-    now = [1000.0]
-    async with AsyncExitStack() as stack:
-        async with running(tmp_path, pace=Pace(heartbeat=0.05, lease=60)) as control:
-            node = await stack.enter_async_context(following(control.url, tmp_path, boottime=lambda: now[0]))
-            await until(lambda: node.follower._leased_until == 1060.0)
-            assert node.follower.may_use_cache()
-            now[0] += 30
-            await until(lambda: node.follower._leased_until == 1090.0)
-        await until(lambda: not node.follower.connected)
-        now[0] += 59
-        assert node.follower.may_use_cache()
-        now[0] += 2
-        assert not node.follower.may_use_cache()
+    async with (
+        running(tmp_path, pace=Pace(heartbeat=0.05, lease=60)) as control,
+        following(control.url, tmp_path) as node,
+    ):
+        await node.follower.caught_up.wait()
+        node.may_apply.clear()
+        await made(control.plane)
+        reader = Kept(tmp_path / "node.db")
+        await until(lambda: reader.position()[1] == 1)
+        reader.close()
+        assert all(number == 0 for number, _ in node.leases)
+        node.may_apply.set()
+        await until(lambda: node.leases[-1][0] == 1)
 
 
 async def test_the_wrong_key_is_refused_and_the_right_one_is_not(tmp_path: Path) -> None:

@@ -104,19 +104,21 @@ def test_a_damaged_file_is_made_anew_as_another_incarnation(tmp_path: Path) -> N
     file.close()
 
 
-def test_distributions_are_read_once(tmp_path: Path) -> None:
-    file = kept(tmp_path)
-    assert file.distributions("", {}) == ("", 0, {})
-    file.write(update(3, dist(1, "A"), dist(2, "B"), Invalidated(3, "I3", "A")))
-    known = {1: dist(1, "A", "as it was read before")}
-    assert file.distributions("E", known) == ("E", 3, {1: known[1], 2: dist(2, "B")})
-    assert file.distributions("D", known) == ("E", 3, {1: dist(1, "A"), 2: dist(2, "B")})
-    file.close()
-    with pytest.raises(EdgeError):
-        file.distributions("E", {})
-
-
 def test_where_no_file_can_be_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "feed.db").mkdir()
     with pytest.raises(ConfigError, match="cannot be used"):
         kept(tmp_path)
+
+
+def test_what_is_new_since_a_position(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "node.db", incarnation=lambda: "x")
+    kept.write(Update("e", 2, 0, (Deployed(1, "E1", "t", {}), Invalidated(2, "I2", "E1", ("/a",))), whole=True))
+    assert kept.since("e", 1) == Update(
+        "e", 2, 0, (Invalidated(2, "I2", "E1", ("/a",)),), whole=False, ids=frozenset({"E1"})
+    )
+    everything = kept.since("other", 7)
+    assert everything.whole
+    assert [each.number for each in everything.records] == [1, 2]
+    kept.write(Update("e", 3, 0, (Withdrawn(3, "E1"),), whole=False))
+    assert kept.since("e", 2) == Update("e", 3, 0, (), whole=False)
+    kept.close()

@@ -15,6 +15,7 @@ from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.dates import format_date
 from edgeproxy.rules.validation import (
     conditional,
+    earlier,
     entity_tag,
     for_part,
     freshened,
@@ -262,7 +263,7 @@ def test_a_304_with_another_vary_takes_the_request_s_values() -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "result"),
-    [(("e", 5), ("e", 7), ("e", 7)), (("e", 7), ("e", 5), ("e", 7)), (("e", 7), ("f", 1), ("f", 1))],
+    [(("e", 5), ("e", 7), ("e", 7)), (("e", 7), ("e", 5), ("e", 7)), (("e", 7), ("f", 1), ("e", 7))],
 )
 def test_as_of_never_falls_within_an_epoch(old: tuple[str, int], new: tuple[str, int], result: tuple[str, int]) -> None:
     assert later(AsOf(*old), AsOf(*new)) == AsOf(*result)
@@ -323,3 +324,8 @@ def test_13_1_5_missing_bytes_are_asked_for_under_the_validator_of_those_that_ar
     asked = request("Range: bytes=0-1", 'If-Range: "2"', 'If-None-Match: "3"', "Accept: a/b")
     made = for_part(asked, 5, 9, b'"1"')
     assert made.headers == fields("Accept: a/b", "Range: bytes=5-9", 'If-Range: "1"')
+
+
+def test_what_is_put_together_is_as_of_its_oldest_bytes() -> None:
+    assert earlier(AsOf("e", 5), AsOf("e", 7)) == AsOf("e", 5)
+    assert earlier(AsOf("e", 7), AsOf("f", 9)) == AsOf("", 0)

@@ -194,7 +194,6 @@ THROUGH_NODES = {
         "pipeline",
         "recorder",
         "worker",
-        "invalidation",
         "searches",
         "stages",
         "pieces",

@@ -426,7 +426,7 @@ class DistributionConfig(Part):
     ConnectionMode: Literal["direct", "tenant-only"] = noted(default="direct")
     ViewerMtlsConfig: ViewerMtls | None = noted(f"{LATER}: viewers are not asked for certificates")
     ConnectionFunctionAssociation: ConnectionFunction | None = noted(f"{LATER}: functions are not run")
-    CacheTagConfig: CacheTag | None = noted(f"{LATER}: tags are not recorded")
+    CacheTagConfig: CacheTag | None = None
 
     @field_validator("Aliases")
     @classmethod

@@ -179,7 +179,7 @@ class Plane:
         known = self._joining.get(name) or self.state.members.get(name)
         if name in self._leaving:
             known = None
-        if known is not None and known.incarnation != incarnation:
+        if known is not None and known.incarnation not in ("", incarnation):
             refuse(
                 "NodeAlreadyExists",
                 f"Another node named {name} has not said goodbye. If it is gone: edgeproxy forget {name}",
@@ -188,14 +188,14 @@ class Plane:
         try:
             if epoch == self.state.epoch and number > self.state.number:
                 await self._renew_epoch(epoch)
-            before = known or Member(name, incarnation, 0, self.state.epoch)
+            before = replace(known or Member(name, "", 0, self.state.epoch), incarnation=incarnation)
             # What a node has on disk is no acknowledgement; that it has less than it once said is taken as it is.
             reached = min(number, before.number) if epoch == before.epoch == self.state.epoch else 0
             await self._write(replace(before, number=reached, epoch=self.state.epoch))
         except BaseException:
             self.part(session)
             raise
-        return session, known is None
+        return session, known is None or not known.incarnation
 
     def part(self, session: Session) -> None:
         """The node's connection has ended; it stays on the list."""
@@ -204,9 +204,11 @@ class Plane:
         if self.sessions.get(session.name) is session:
             del self.sessions[session.name]
 
-    def acknowledge(self, session: Session, number: int) -> None:
-        """All up to a number is durable and visible there."""
+    def acknowledge(self, session: Session, number: int, epoch: str) -> None:
+        """All up to a number is durable and visible there. A number of another epoch says nothing, but it was heard."""
         session.heard_at = self.monotonic()
+        if epoch != self.state.epoch:
+            return
         known = self._joining.get(session.name) or self.state.members.get(session.name)
         if known is None or session.name in self._leaving or number <= known.number:
             return

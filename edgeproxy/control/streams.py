@@ -116,7 +116,7 @@ class Streams:
                 raise OriginInvalid("a node only ever says what it has heard")
             session.heard_line = heard.line
             if session.name:
-                self._plane.acknowledge(session, heard.number)
+                self._plane.acknowledge(session, heard.number, heard.epoch)
                 if heard.goodbye:
                     await self._plane.leave(session.name)
             if heard.goodbye:

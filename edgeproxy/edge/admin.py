@@ -145,6 +145,16 @@ class Admin:
             Gauge("edgeproxy_node", "Which node this is.", 1, labels),
             Gauge("edgeproxy_uptime_seconds", "Seconds since the node was started.", self._uptime()),
             Gauge("edgeproxy_workers_ready", "Workers that accept connections.", self._page.ready_workers),
+            Gauge(
+                "edgeproxy_invalidation_number",
+                "The last record of the control plane's log that all workers work by.",
+                self._page.applied,
+            ),
+            Gauge(
+                "edgeproxy_quarantined",
+                "1 while nothing that is stored may be used, else 0.",
+                int(self._page.quarantined),
+            ),
         ]
         return web.Response(body=render(self._page.rows, gauges), headers={"Content-Type": CONTENT_TYPE})
 

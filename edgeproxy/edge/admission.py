@@ -136,15 +136,13 @@ class Admission:
         way = route(head, upgrade, distribution, behavior, origin, tier_region)
         named = resource_key(head, distribution, behavior)
         key = hop.key if hop is not None and hop.key is not None else variant_key(named, head, behavior)
-        floor = self._ledger.floor(key)
+        floor = self._ledger.floor(key, 0 if hop is None else hop.floor)
         if head.method == "OPTIONS":
             named = resource(head, distribution)
-        if hop is not None:
-            floor = max(floor, hop.floor)
-            if hop.refresh and peer is Peer.TIER:
-                # Something was changed through that tier. What is stored here is spoiled, and so is what is still on
-                # its way into the store (INVALIDATION rule 6); the workers of this node see it at once.
-                self._page.next_generation(named)
+        if hop is not None and hop.refresh and peer is Peer.TIER:
+            # Something was changed through that tier. What is stored here is spoiled, and so is what is still on its
+            # way into the store (INVALIDATION rule 6); the workers of this node see it at once.
+            self._page.next_generation(named)
         return Ask(
             incoming=incoming,
             request=head,

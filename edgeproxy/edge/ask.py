@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeproxy.edge.hop import HopRequest
+from edgeproxy.edge.invalidation import Floor
 from edgeproxy.edge.node import Serving
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.message import Client, Incoming, RequestHead
-from edgeproxy.model import Behavior, Distribution, Origin
+from edgeproxy.model import AsOf, Behavior, Distribution, Origin
 from edgeproxy.rules.routing import Route
 
 
@@ -30,7 +31,7 @@ class Ask:
     key: bytes
     generation: int
     """Of the resource, when the head arrived: what is stored under another one is unusable."""
-    floor: int
+    floor: Floor
     hop: HopRequest | None
     request_id: str
     presenter: Presenter
@@ -43,6 +44,11 @@ class Ask:
     """What it wants several parts of has been asked for the first of them."""
     retried: bool = False
     """A fetch that this request waited for has failed, and the one time it may wait for another is taken."""
+
+    @property
+    def carried(self) -> AsOf | None:
+        """What the tier that asks had applied."""
+        return None if self.hop is None else self.hop.applied
 
     @property
     def refresh(self) -> bool:

@@ -19,8 +19,9 @@ from edgeproxy.edge.searches import Searches
 from edgeproxy.edge.settling import Settler
 from edgeproxy.errors import OriginError, OriginInvalid
 from edgeproxy.message import RequestHead, no_body
+from edgeproxy.model import AsOf
 from edgeproxy.outcome import Reason, StoredHead
-from edgeproxy.rules import freshness, lookup, partial, storing, validation
+from edgeproxy.rules import floors, freshness, lookup, partial, storing, validation
 from edgeproxy.rules.key import head_key, hole_key, range_key
 from edgeproxy.rules.ranges import Part, received_part
 from edgeproxy.store.deposit import Deposit
@@ -124,7 +125,7 @@ class Fetcher:
 
     def mark(self, ask: Ask) -> Mark:
         """The circumstances under which a fetch for this request starts now."""
-        return Mark(ask.distribution.revision, ask.generation, ask.refresh, self._ledger.applied())
+        return Mark(ask.distribution.revision, ask.generation, ask.refresh, self._ledger.asking(ask.carried))
 
     def must_refresh(self, ask: Ask, key: bytes) -> bool:
         """After an unsafe request the next tier's copy must not come back (INVALIDATION rule 6)."""
@@ -212,17 +213,28 @@ class Fetcher:
             return None
         ask = errand.ask
         stored = next(entry for entry in errand.found if entry.head is head)
+        sources = self._sources_after(ask, head, reply)
         fresh = validation.freshened(
             head,
             reply.head,
             requested_at=reply.requested_at,
             received_at=reply.received_at,
-            as_of=reply.as_of,
+            as_of=self._vouched(ask, head, sources, reply),
             request=ask.request,
+            sources=sources,
         )
         edition = self._edition(ask, reply)
         kept = self._store.refresh(stored, fresh, self._terms(ask, fresh, edition))
         return Refreshed(kept, _came(reply, edition))
+
+    @staticmethod
+    def _sources_after(ask: Ask, head: StoredHead, reply: Reply) -> tuple[bytes, ...]:
+        """The tags that a 304 brings, if it brings any; a field of another name does not retag (fact sheet 7)."""
+        named = floors.tags(reply.head.headers, ask.distribution.tag_header)
+        return (*named, *(each for each in head.sources if not each.startswith(b"#"))) if named else head.sources
+
+    def _vouched(self, ask: Ask, head: StoredHead, sources: tuple[bytes, ...], reply: Reply) -> AsOf:
+        return self._ledger.vouched(replace(head, sources=(*head.sources, *sources)), ask.key, reply.as_of)
 
     def _heed_head(self, errand: Errand, reply: Reply) -> None:
         """A 200 to a HEAD renews the stored responses to GET that it could have been about, or ends them (4.3.5)."""
@@ -236,7 +248,7 @@ class Fetcher:
                 reply.head,
                 requested_at=reply.requested_at,
                 received_at=reply.received_at,
-                as_of=reply.as_of,
+                as_of=self._vouched(ask, stored.head, (), reply),
             )
             if fresh is None:
                 self._store.remove(stored)
@@ -257,6 +269,7 @@ class Fetcher:
             requested_at=reply.requested_at,
             received_at=reply.received_at,
             as_of=reply.as_of,
+            sources=floors.tags(reply.head.headers, ask.distribution.tag_header),
         )
         settings, part, edition = ask.serving.settings.fills, received_part(reply.head), self._edition(ask, reply)
         onto = None if part is None else self._onto(errand, came)

@@ -118,7 +118,7 @@ class Fill:
         self._spoiled = False
         self._finish_remaining = 0
         self._pumping: asyncio.Task[None] | None = None
-        self._readers: set[FillReader] = set()
+        self._readers: dict[FillReader, None] = {}  # in the order in which they came
         self._room = asyncio.Event()
         self._over = asyncio.Event()
 
@@ -140,7 +140,7 @@ class Fill:
     def reader(self, first: int = 0, length: int | None = None) -> FillReader:
         """A body that reads this fill to its end, or `length` bytes of it from `first` on (of this fill)."""
         reader = FillReader(self, first, length)
-        self._readers.add(reader)
+        self._readers[reader] = None
         if self.done and self._returned is None:
             self._returned = self._deposit.lend()
         return reader
@@ -330,7 +330,7 @@ class Fill:
 
     def left(self, reader: FillReader) -> None:
         """A reader is gone, finished or not."""
-        self._readers.discard(reader)
+        self._readers.pop(reader, None)
         self._room.set()
         self._stop_if_unread()
         if not self._readers and self._returned is not None:

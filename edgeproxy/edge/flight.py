@@ -148,18 +148,19 @@ class Flights(Generic[Own]):
         self._wall = wall
         self._marked_until = 0.0
         """After this there are no marks: most caches never have one, and asking costs more than this look."""
-        self._unshared: TTLCache[bytes, Reason] = TTLCache(
+        self._unshared: TTLCache[bytes, AsOf] = TTLCache(
             max(settings.hit_for_miss_max, 1), settings.hit_for_miss, timer=wall
         )
 
-    def unshared(self, key: bytes) -> Reason | None:
-        """Why the last answer under this key could not be shared, while that is remembered (hit-for-miss)."""
+    def unshared(self, key: bytes) -> AsOf | None:
+        """What the last answer under this key was as of, if it could not be shared and that is remembered
+        (hit-for-miss): the mark says nothing of content that is newer (INVALIDATION rule 5)."""
         return self._unshared.get(key) if self._wall() < self._marked_until else None
 
-    def do_not_share(self, key: bytes, reason: Reason) -> None:
+    def do_not_share(self, key: bytes, as_of: AsOf) -> None:
         """What came under this key is of no use to those who wait for it: for a while nobody does."""
         self._marked_until = self._wall() + self._settings.hit_for_miss
-        self._unshared[key] = reason
+        self._unshared[key] = as_of
 
     def in_progress(self, key: bytes) -> list[Flight[Own]]:
         """The fetches of a key that are running now."""
@@ -260,7 +261,7 @@ class Flights(Generic[Own]):
         flight.landed.set_result(landing)
         if isinstance(landing, Alone):
             if landing.lasting:
-                self.do_not_share(flight.key, landing.reason)
+                self.do_not_share(flight.key, flight.mark.as_of)
             self._end(flight)
             if not flight.led:
                 self._reclaim(landing)

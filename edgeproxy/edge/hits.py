@@ -128,7 +128,8 @@ class Hits(asyncio.Protocol):
         if not (
             reply.since <= now < reply.until
             and lane.generations[reply.bucket] == reply.generation
-            and lane.numbers[0] == reply.applied
+            and lane.standings[0] == reply.standing
+            and not (lane.leases[0] and lane.lapsed())
             and (reply.edition is None or lane.editions[reply.edition_bucket] == reply.edition)
         ):
             if not lane.ready(known, now):

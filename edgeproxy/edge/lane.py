@@ -8,7 +8,7 @@ An answer is given again while all of this holds; whatever is not certain is the
 
 - the configuration is the one it was made under (`forget` drops everything when that changes);
 - nothing has come, changed or left under its key in the store (the store tells, `_changed`);
-- the applied invalidation number, the generation of its resource and the edition of its key are those it was made at,
+- what counts of invalidations, the generation of its resource and the edition of its key are those it was made at,
   or it was found to cover the new number; it is fresh (`_usable`, `Reply.renew`);
 - the request says the same in every field that matters (`lines.matters`), on a connection whose peer is believed the
   same things. What the answer comes to depend on must be added there, or refused in `_is_plain`.
@@ -253,7 +253,8 @@ class Lane:
         store.changed = self._changed
         # What is read for every request stands here without a step in between.
         self.wall, self.monotonic = clocks.wall, clocks.monotonic
-        self.numbers, self.generations, self.editions = page.numbers, page.generations, page.editions
+        self.standings, self.leases = page.standings, page.leases
+        self.generations, self.editions = page.generations, page.editions
         self.row = counters.row
         self.take = None if recorder.log.path == OFF else recorder.log.write_line
         self.ids: list[bytes] = []
@@ -299,7 +300,7 @@ class Lane:
         reply = None if space is None else prepare(ask, stored, self._answers, self.recorder)
         if space is None or reply is None:
             return
-        # What was applied meanwhile is looked at when it is first used (`applied` is still below all numbers).
+        # What was applied meanwhile is looked at when it is first used (`standing` is unlike any other until then).
         reply.bucket = self._page.bucket(resource(ask.request, ask.distribution))
         reply.generation = ask.generation
         if ask.owner is not None:
@@ -357,13 +358,25 @@ class Lane:
             return False
         if reply.edition is not None and self.editions[reply.edition_bucket] != reply.edition:
             return False
-        if self.numbers[0] != reply.applied:
-            applied = self._page.applied
+        standing = self._ledger.standing()
+        if standing < 0:
+            return False
+        if standing != reply.standing:
             stored = reply.stored
-            if stored is None or not self._ledger.covers(stored.head.as_of, self._ledger.floor(stored.key)):
+            if stored is None or not self._covers(stored):
                 return False
-            reply.applied = applied
+            reply.standing = standing
         return True
+
+    def _covers(self, stored: Stored) -> bool:
+        """Whether no invalidation, soft ones included, is newer than a response that somebody asks for right now."""
+        head, floor = stored.head, self._ledger.floor(stored.key)
+        covers = self._ledger.covers(head.as_of, floor, head.sources)
+        return covers and not self._ledger.softened(head.as_of, floor, stored.key, head.sources)
+
+    def lapsed(self) -> bool:
+        """Whether nothing stored may be used now, the node's lease having ended."""
+        return self._ledger.quarantined()
 
 
 def _drop(asked: Asked) -> None:

@@ -30,6 +30,7 @@ from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Mode, Origin, Rules
 from edgeproxy.outcome import Layer, Reason, Result
+from edgeproxy.rules.floors import tags
 from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
@@ -70,6 +71,8 @@ class Wishes:
 
     refresh: bool
     current: bool
+    floor: int = 0
+    """The answer must be as of this at least, beyond what the request's key asks for."""
 
 
 _NONE = Wishes(refresh=False, current=False)
@@ -160,6 +163,9 @@ class NextHop:
             reply = await self._hop(ask, target, request, no_body(), wishes, interim)
         except (_Unusable, Overloaded):
             return None
+        if not self._new_enough(ask, reply):
+            reply.body.close()
+            return None
         self._counters.add(Counter.HOP_WORKER)
         reply.by_owner = True
         return reply
@@ -184,10 +190,14 @@ class NextHop:
         try:
             key = ask.serving.settings.tier.key
             reply = await self._hop(ask, tier.target, request, body, wishes, interim, key)
-            if not self._ledger.covers(reply.as_of, ask.floor) and not wishes.refresh:
+            if not self._new_enough(ask, reply):
+                # Only the answer tells its tags: they may have been invalidated, and the tier not have heard of it.
                 reply.body.close()
-                wishes = replace(wishes, refresh=True)
+                wishes = replace(wishes, refresh=True, floor=ask.floor.of(self._sources(ask, reply)))
                 reply = await self._hop(ask, tier.target, request, body, wishes, interim, key)
+                if not self._new_enough(ask, reply):
+                    reply.body.close()
+                    raise _Unusable(OriginError("The tier has nothing that is new enough."))
         except _Unusable as unusable:
             if isinstance(unusable.error, OriginUnreachable) or unusable.error.detail is Detail.ORIGIN_CONNECT:
                 self._rests_until[tier.name] = self._clocks.monotonic() + TIER_REST
@@ -195,6 +205,15 @@ class NextHop:
             raise
         reply.by_tier = True
         return reply
+
+    def _new_enough(self, ask: Ask, reply: Reply) -> bool:
+        """Whether what a tier answers covers (rule 3). In a quarantine nobody can tell, and the tier's word counts."""
+        floor = ask.floor
+        return not floor.usable or self._ledger.covers(reply.as_of, floor, self._sources(ask, reply))
+
+    @staticmethod
+    def _sources(ask: Ask, reply: Reply) -> tuple[bytes, ...]:
+        return tags(reply.head.headers, ask.distribution.tag_header)
 
     async def _hop(
         self,
@@ -207,14 +226,13 @@ class NextHop:
         tier_key: str | None = None,
     ) -> Reply:
         """Ask another tier or worker of ours. Raises _Unusable when somebody else may do better."""
-        applied = self._ledger.applied()
-        if ask.hop is not None and ask.hop.applied.number > applied.number:
-            applied = ask.hop.applied
+        applied = self._ledger.asking(ask.carried)
         hop = HopRequest(
             distribution=ask.distribution.id,
             revision=ask.distribution.revision,
             applied=applied,
-            floor=ask.floor,
+            # Numbers of an epoch that has ended meanwhile would mean something else there.
+            floor=max(ask.floor.number, wishes.floor) if ask.floor.epoch == applied.epoch else 0,
             key=ask.key if ask.route.cached else None,
             client=ask.client,
             scheme=ask.request.scheme,
@@ -298,9 +316,7 @@ class NextHop:
             request, ask.distribution, ask.behavior, origin, ask.client, request_id=ask.request_id.encode(), via=via
         )
         offset = self._clocks.offset()
-        as_of = self._ledger.applied()
-        if ask.hop is not None and ask.hop.applied.number > as_of.number:
-            as_of = ask.hop.applied
+        as_of = self._ledger.asking(ask.carried)
         requested_at = self._clocks.wall()
         target, patience = self._way(ask, origin, outward)
         exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)

@@ -36,9 +36,14 @@ _MAGIC = b"edgepage"
 _LAYOUT = 1
 
 
+NUMBER_BITS = 40
+"""Of the word that says what is applied: the lower ones are the number, those above count turns."""
+
+
 class _Word(IntEnum):
-    APPLIED = 0
+    STANDING = 0
     CLOCK_OFFSET = 1
+    LEASE_UNTIL = 2
     DRAINING = 3
     READY_WORKERS = 4
     DRAINED = 5
@@ -74,8 +79,9 @@ class SharedPage:
         self.generations = kept[: 4 * BUCKETS].cast("I")
         self.editions = kept[4 * BUCKETS :].cast("I")
         """By bucket, for the hit lane, which looks at one of each for every request; `bucket` says where."""
-        self.numbers = self._words[_Word.APPLIED : _Word.APPLIED + 1]
-        """`applied`, for the same reason."""
+        self.standings = self._words[_Word.STANDING : _Word.STANDING + 1]
+        self.leases = self._words[_Word.LEASE_UNTIL : _Word.LEASE_UNTIL + 1]
+        """`standing`, and whether there is a lease, for the same reason."""
 
     def _era(self, random_bytes: Callable[[int], bytes]) -> bytes:
         magic, layout, buckets, clean, era, boot = _HEAD.unpack_from(self._memory)
@@ -97,9 +103,38 @@ class SharedPage:
             self._memory.flush()
 
     @property
+    def standing(self) -> int:
+        """What counts of invalidations, in one word: whoever finds it as it was has missed nothing.
+
+        The turn counts the beginnings and ends of quarantines; while it is odd the node is in one, and nothing that is
+        stored is used. The number is that of the last invalidation that is visible to all workers.
+        """
+        return self._words[_Word.STANDING]
+
+    @property
     def applied(self) -> int:
-        """The highest invalidation number that is durable here and visible to all workers."""
-        return self._words[_Word.APPLIED]
+        """The highest invalidation number that is visible to all workers."""
+        return self._words[_Word.STANDING] & (1 << NUMBER_BITS) - 1
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether nothing that is stored may be used."""
+        return bool(self._words[_Word.STANDING] >> NUMBER_BITS & 1)
+
+    def stand(self, number: int, *, quarantined: bool) -> None:
+        """Say what counts from now on. Only the parent does, or whoever stands in for it."""
+        turn = self._words[_Word.STANDING] >> NUMBER_BITS
+        turn += (turn & 1) != quarantined
+        self._words[_Word.STANDING] = turn << NUMBER_BITS | number
+
+    @property
+    def lease_until(self) -> float:
+        """When the node's lease ends, on the boot-time clock; 0: it has none and needs none."""
+        return self._words[_Word.LEASE_UNTIL] / 1e9
+
+    @lease_until.setter
+    def lease_until(self, value: float) -> None:
+        self._words[_Word.LEASE_UNTIL] = round(value * 1e9)
 
     @property
     def clock_offset(self) -> float:

@@ -60,6 +60,7 @@ from edgeproxy.rules import freshness, lookup, storing
 from edgeproxy.rules.invalidating import invalidated_targets
 from edgeproxy.rules.partial import holds, missing
 from edgeproxy.rules.ranges import foremost
+from edgeproxy.rules.validation import has_validator
 from edgeproxy.store.memory import Stored
 from edgeproxy.store.tiers import Held, Tiers
 from edgeproxy.telemetry.counters import Counter, Counters
@@ -99,7 +100,7 @@ class Pipeline:
         cache = serving.settings.cache
         windows = Windows(fills.windows, fills.window, min(cache.disk_queue, cache.disk // 8) // 4)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
-        self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, clocks)
+        self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, counters, clocks)
         spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)
         self._answers = Answers(store, spans, page, ledger, clocks)
         self.lane = Lane(place, serving, store.memory, page, ledger, self._answers, recorder, counters, clocks)
@@ -156,6 +157,8 @@ class Pipeline:
             return self._answers.last_recipient(ask)
         if not ask.route.cached:
             return await self._relay(ask, ask.route.reason or Reason.METHOD)
+        if not ask.floor.usable:
+            return await self._relay(ask, Reason.QUARANTINE)
         for _ in range(JOIN_TRIES):
             answer = await self._from_cache(ask)
             if answer is not None:
@@ -172,6 +175,8 @@ class Pipeline:
             decision = self._decide(ask, found, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
             found, decision = self._searches.instead(ask, now) or (found, decision)
+        if isinstance(decision, Serve | ServeStale):
+            decision = self._unless_softened(ask, decision, now)
         match decision:
             case Serve(head, age):
                 self._store.touch(ask.key)
@@ -204,6 +209,16 @@ class Pipeline:
                 return await self._ask_upstream(ask, reason, found, None, None if head is None else _entry(found, head))
             case _:
                 assert_never(decision)
+
+    def _unless_softened(self, ask: Ask, decision: Serve | ServeStale, now: float) -> Decision:
+        """The same, unless a soft invalidation has named the response: then it is validated first, however fresh."""
+        head = decision.stored
+        if not self._ledger.softened(head.as_of, ask.floor, ask.key, head.sources):
+            return decision
+        in_need = lookup.stale_allowed(head, ask.behavior.caching, now, error=False, request=ask.request)
+        if has_validator(head.headers) and not ask.behavior.caching.forwards_cookies:
+            return Revalidate(head, Reason.STALE, in_need)
+        return Fetch(Reason.STALE, head if in_need else None)
 
     def _is_for_the_owner(self, ask: Ask) -> bool:
         """What the owner of the key may answer is for this request alone, so nobody here shares or keeps it."""
@@ -267,7 +282,7 @@ class Pipeline:
         """
         ask.trace.reason = reason
         failure = None if ask.retried else self._failures.find(ask.key, ask.generation)
-        if failure is not None and self._ledger.covers(failure.as_of, ask.floor) and not ask.refresh:
+        if failure is not None and self._ledger.covers(failure.as_of, ask.floor, ()) and not ask.refresh:
             if fallback is not None:
                 return await self._serve_stale(ask, fallback)
             if not failure.covered:
@@ -335,14 +350,17 @@ class Pipeline:
         ask, trace = errand.ask, errand.ask.trace
         head = _head_of(landing)
         if head is not None and not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
-            self.flights.do_not_share(errand.key, Reason.STALE)
+            self.flights.do_not_share(errand.key, head.as_of)
         if head is not None and trace.collapsed and not self._supply.shared(ask, head):
             trace.collapsed = False
             return None
         match landing:
             case Refreshed(stored, came):
                 self._answers.came(ask, came)
-                fits = lookup.matches(stored.head, ask.request, ask.behavior.caching)
+                # An invalidation may have come between the leader's arrival and this one's: a 304 does not count then.
+                fits = self._supply.covers(ask, stored.head) and lookup.matches(
+                    stored.head, ask.request, ask.behavior.caching
+                )
                 if not fits or not holds(stored.head, ask.request, ask.distribution.rules):
                     return None
                 trace.stored = True

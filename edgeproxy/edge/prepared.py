@@ -55,8 +55,8 @@ class Reply:
 
     __slots__ = (
         "_after", "_age_at_arrival", "_before", "_length", "_lifetime", "_own", "_received_at",
-        "after_id", "applied", "before_id", "blocks", "body", "bucket", "copied", "edition", "edition_bucket",
-        "generation", "lead", "line", "record", "result", "since", "size", "stored", "until", "uses",
+        "after_id", "before_id", "blocks", "body", "bucket", "copied", "edition", "edition_bucket",
+        "generation", "lead", "line", "record", "result", "since", "size", "standing", "stored", "until", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -97,7 +97,7 @@ class Reply:
         self.until = -inf
         self.uses = 0
         """How often the store is still to be told of a use."""
-        self.applied = self.generation = -1
+        self.standing = self.generation = -1
         self.bucket = self.edition_bucket = 0
         self.edition: int | None = None
         """None where this worker is the one that knows the newest."""

@@ -77,7 +77,8 @@ class Searches:
             and equivalent(known.query, ask.request.query, rule)
             and stored.terms.generation == self._page.generation(known.resource)
             and stored.terms.edition == self._page.edition(known.key)
-            and self._ledger.covers(stored.head.as_of, ask.floor)
+            and self._ledger.covers(stored.head.as_of, ask.floor, stored.head.sources)
+            and self._ledger.covers(stored.head.as_of, self._ledger.named(ask.floor, known.key), stored.head.sources)
         )
 
 

@@ -88,7 +88,7 @@ class Settler:
         """The response in memory that this is a part of, and its head with this part."""
         for stored in self.store.find(self.key, self.now()):
             usable = stored.terms.generation == self.ask.generation and self.ledger.covers(
-                stored.head.as_of, self.ask.floor
+                stored.head.as_of, self.ask.floor, stored.head.sources
             )
             if usable and stored.head.vary == head.vary and partial.of_one_body(stored.head, head):
                 return stored, partial.joined(stored.head, head)

@@ -19,6 +19,7 @@ from edgeproxy.outcome import Serve, ServeStale, StoredHead
 from edgeproxy.rules import lookup, partial, ranges, validation
 from edgeproxy.rules.key import head_key
 from edgeproxy.store.tiers import Held, Tiers
+from edgeproxy.telemetry.counters import Counter, Counters
 
 
 class Supply:
@@ -32,6 +33,7 @@ class Supply:
         fetcher: Fetcher,
         page: SharedPage,
         ledger: Ledger,
+        counters: Counters,
         clocks: Clocks,
     ) -> None:
         self._place = place
@@ -40,6 +42,7 @@ class Supply:
         self._fetcher = fetcher
         self._page = page
         self._ledger = ledger
+        self._counters = counters
         self._clocks = clocks
 
     # -- stored -----------------------------------------------------------------------------------------------------
@@ -72,20 +75,29 @@ class Supply:
 
     def _usable(self, ask: Ask, found: Iterable[Held]) -> list[Held]:
         edition = None if ask.owner is None else self._page.edition(ask.key)
-        return [
-            stored
-            for stored in found
-            if stored.terms.generation == ask.generation
-            and (edition is None or stored.terms.edition == edition)
-            and self._ledger.covers(stored.head.as_of, ask.floor)
-        ]
+        usable = []
+        for stored in found:
+            if stored.terms.generation != ask.generation or edition not in (None, stored.terms.edition):
+                continue
+            if self.covers(ask, stored.head):
+                usable.append(stored)
+            else:
+                self._counters.add(Counter.INVALIDATED)
+        return usable
+
+    def covers(self, ask: Ask, head: StoredHead) -> bool:
+        """Whether no invalidation that this request must heed is newer than a response."""
+        return self._ledger.covers(head.as_of, ask.floor, head.sources)
 
     # -- on its way -------------------------------------------------------------------------------------------------
 
     def to_join(self, errand: Errand) -> Flight[Reply] | None:
         """A flight in progress that may bring what this request wants."""
         ask = errand.ask
-        if self._flights.unshared(errand.key) is not None or not lookup.collapses(ask.behavior.caching):
+        unshared = self._flights.unshared(errand.key)
+        if unshared is not None and self._ledger.reaches(unshared, ask.floor):
+            return None
+        if not lookup.collapses(ask.behavior.caching):
             return None
         if errand.hole is not None:
             return self._brings_hole(errand, errand.hole)
@@ -100,7 +112,7 @@ class Supply:
         """Started under circumstances that let this request join."""
         mark = self._fetcher.mark(ask)
         same = flight.mark.revision == mark.revision and flight.mark.generation == mark.generation
-        covers = self._ledger.covers(flight.mark.as_of, ask.floor)
+        covers = self._ledger.reaches(flight.mark.as_of, ask.floor)
         return same and flight.mark.refresh >= mark.refresh and covers and not flight.spoiled
 
     def _brings_hole(self, errand: Errand, hole: Hole) -> Flight[Reply] | None:
@@ -124,7 +136,7 @@ class Supply:
         """Whether a fill has a byte of this response, or will have it once no more than `ahead` others have come."""
         within = fill.first <= at and (fill.length is None or at < fill.first + fill.length)
         soon = ahead is None or at <= fill.first + fill.received + ahead
-        covers = self._ledger.covers(fill.head.as_of, ask.floor)
+        covers = self.covers(ask, fill.head)
         return fill.joinable and within and soon and covers and same_body(fill.head, head)
 
     def _patience(self, ask: Ask) -> int:
@@ -155,7 +167,7 @@ class Supply:
 
     def readable(self, ask: Ask, fill: Fill) -> bool:
         """Whether a fill answers this request too: all of it is there, its Vary matches, it covers."""
-        covers = self._ledger.covers(fill.head.as_of, ask.floor)
+        covers = self.covers(ask, fill.head)
         return fill.joinable and covers and lookup.matches(fill.head, ask.request, ask.behavior.caching)
 
     # -- missing ----------------------------------------------------------------------------------------------------

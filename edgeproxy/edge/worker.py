@@ -25,6 +25,7 @@ from edgeproxy.edge.pipeline import Pipeline
 from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.edge.recorder import Recorder
 from edgeproxy.edge.rtt import RoundTrips
+from edgeproxy.edge.sweeping import Sweeper
 from edgeproxy.message import Answer, BytesBody, Peer
 from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
@@ -72,7 +73,9 @@ class Worker:
         data_dir: Path,
         clocks: Clocks,
         tls: ssl.SSLContext | None,
+        ledger: Ledger | None = None,
     ) -> None:
+        """`ledger`: where there is a control plane."""
         self.place = place
         self.page = page
         self.counters = page.rows[place.worker]
@@ -82,7 +85,8 @@ class Worker:
         self.store = self._store(settings.cache, data_dir)
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
-        ledger = Ledger(page)
+        ledger = self.ledger = ledger or Ledger(page)
+        self._sweeper = Sweeper(ledger, self.store.memory, self.counters, settings.cache.sweep_interval)
         self._compressing = Compressing(settings.compression, self.counters)
         nexthop = NextHop(place, self._client, ledger, self.counters, clocks, self._compressing)
         recorder = Recorder(place, self.log, self.counters, clocks)
@@ -115,6 +119,7 @@ class Worker:
         """Accept connections from now on."""
         self.log.start()
         await self.store.start()
+        self._sweeper.start()
         viewers = self._door(Peer.VIEWER)
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
@@ -138,6 +143,7 @@ class Worker:
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 await listener.close()
+        await self._sweeper.close()
         await self.pipeline.close()
         await self.store.close(CLOSE_SECONDS)
         await self._client.close()

@@ -56,13 +56,17 @@ class Follower:
         session: aiohttp.ClientSession,
         boottime: Callable[[], float],
         chance: Callable[[], float],
+        leased: Callable[[int, float], None] = lambda number, until: None,
     ) -> None:
+        """`leased` is told until when the control plane counts on the node, on the boot-time clock, provided that all
+        up to a number is applied; 0 for ever."""
         self._whom = whom
         self._kept = kept
         self._apply = apply
         self._session = session
         self._boottime = boottime
         self._chance = chance
+        self._leased = leased
         self.caught_up = asyncio.Event()
         """It has once known all there was to know."""
         self.usable = asyncio.Event()
@@ -72,18 +76,14 @@ class Follower:
         """Tries in a row that came to nothing."""
         self._up: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_MAX)
         self._line = self._number = 0
+        self._epoch = ""
+        """Of that number."""
         self._ended = asyncio.Event()
         self._sent: deque[tuple[int, float]] = deque(maxlen=SENT_MAX)
         self._goal = 0
         self._applied: tuple[str, int] | None = None
         self._lease = 0.0
-        self._leased_until: float | None = None
         self._leaving = False
-
-    def may_use_cache(self) -> bool:
-        """Whether the lease still holds; always where leases are off (rule 10). Asks the clock that also counts while
-        the machine sleeps."""
-        return self._leased_until is None or self._boottime() < self._leased_until
 
     async def run(self) -> None:
         """Apply what is on disk, then follow."""
@@ -150,6 +150,7 @@ class Follower:
             words["observer"] = "1"
         self._up, self._line, self._ended = asyncio.Queue(QUEUE_MAX), 0, asyncio.Event()
         self._sent.clear()
+        self._epoch = epoch
         self._say(number if self._applied == (epoch, number) else 0)
         heads = {"EdgeProxy-Tier": self._whom.tier_key} if self._whom.tier_key else {}
         try:
@@ -190,7 +191,7 @@ class Follower:
         self._line += 1
         self._sent.append((self._line, self._boottime()))
         with contextlib.suppress(asyncio.QueueFull):  # the connection is stuck: it is cut before this matters
-            self._up.put_nowait(line_of(Heard(number, self._line, goodbye)))
+            self._up.put_nowait(line_of(Heard(number, self._line, goodbye, self._epoch)))
 
     # What it says -----------------------------------------------------------------------------------------------------
 
@@ -200,8 +201,8 @@ class Follower:
             raise OriginInvalid("the feed does not begin with hello")
         self.failures = 0
         self._goal, self._lease = hello.number, hello.lease
-        if not hello.lease:
-            self._leased_until = None
+        # It has heard of us after we sent the first line: so long it counts on us at least.
+        self._leased(hello.number, self._sent[0][1] + hello.lease if hello.lease else 0.0)
         epoch, number = await asyncio.to_thread(self._kept.position)
         low_water = taken = hello.low_water
         fresh = hello.fresh
@@ -221,18 +222,20 @@ class Follower:
             whole = isinstance(batch[0], Marker)
             if beats:
                 low_water = max(low_water, beats[-1].low_water)
-                self._extend_lease(beats[-1].heard)
             if whole or records or (beats and (beats[-1].number, low_water) != (number, taken)):
                 number, taken = max([0 if whole else number, *_numbers(batch)]), low_water
                 await self._take(Update(hello.epoch, number, low_water, records, whole, fresh))
                 fresh = False
             else:
                 self._say(number)
+            if beats:
+                self._extend_lease(beats[-1])
 
     async def _take(self, update: Update) -> None:
         """Disk first, then the node, then the word that it is so (rule 7)."""
         await asyncio.to_thread(self._kept.write, update)
-        await self._apply_it(update)
+        await self._apply_it(replace(update, caught_up=update.number >= self._goal))
+        self._epoch = update.epoch
         self._say(update.number)
         if update.number >= self._goal:
             self.caught_up.set()
@@ -242,11 +245,11 @@ class Follower:
         await self._apply(update)
         self._applied = (update.epoch, update.number)
 
-    def _extend_lease(self, heard: int) -> None:
+    def _extend_lease(self, beat: Beat) -> None:
         """It has heard our line: at the earliest when we sent it, it began to count again."""
         for line, sent in self._sent:
-            if line == heard and self._lease:
-                self._leased_until = max(self._leased_until or 0.0, sent + self._lease)
+            if line == beat.heard and self._lease:
+                self._leased(beat.number, sent + self._lease)
 
 
 async def _accepted(response: aiohttp.ClientResponse) -> None:

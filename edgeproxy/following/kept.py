@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,10 @@ class Update:
     """`records` is everything that counts; all that was known before is to be forgotten."""
     fresh: bool = False
     """The control plane did not have the node on its list: nothing stored counts (rule 9)."""
+    caught_up: bool = False
+    """This is where the control plane's log ended when this connection began."""
+    ids: frozenset[str] = frozenset()
+    """Of all distributions that there are, when only what is new was read."""
 
 
 class Kept:
@@ -97,29 +101,28 @@ class Kept:
                 self._sql.execute("COMMIT")
         return Update(epoch, number, low_water, tuple(_record(body) for (body,) in rows), whole=True)
 
-    def distributions(self, epoch: str, known: Mapping[int, Deployed]) -> tuple[str, int, dict[int, Deployed]]:
-        """Epoch, number, and every distribution by the number of its record; those that are `known` of this epoch are
-        not read again. Raises EdgeError when it cannot be read."""
+    def since(self, epoch: str, number: int) -> Update:
+        """What is new since a position; of another epoch everything. Raises EdgeError when it cannot be read."""
         try:
-            with self._lock:
-                self._sql.execute("BEGIN")
-                try:
-                    current, number = self._meta("epoch") or "", int(self._meta("number") or 0)
-                    if current != epoch:
-                        known = {}
-                    rows = self._sql.execute("SELECT number FROM records WHERE distribution IS NOT NULL").fetchall()
-                    found = {each: known[each] if each in known else self._deployed(each) for (each,) in rows}
-                finally:
-                    self._sql.execute("COMMIT")
+            return self._since(epoch, number)
         except sqlite3.Error as error:
             raise EdgeError(f"{self._path} cannot be read: {error}") from None
-        return current, number, found
 
-    def _deployed(self, number: int) -> Deployed:
-        row = self._sql.execute("SELECT body FROM records WHERE number = ?", (number,)).fetchone()
-        record = _record(row[0])
-        assert isinstance(record, Deployed), "only these name a distribution"
-        return record
+    def _since(self, epoch: str, number: int) -> Update:
+        with self._lock:
+            self._sql.execute("BEGIN")
+            try:
+                now, reached = self._meta("epoch") or "", int(self._meta("number") or 0)
+                begin = number if now == epoch else -1
+                rows = self._sql.execute(
+                    "SELECT body FROM records WHERE number > ? ORDER BY number", (begin,)
+                ).fetchall()
+                ids = self._sql.execute("SELECT distribution FROM records WHERE distribution IS NOT NULL").fetchall()
+                low_water = int(self._meta("low_water") or 0)
+            finally:
+                self._sql.execute("COMMIT")
+        records = tuple(_record(body) for (body,) in rows)
+        return Update(now, reached, low_water, records, begin < 0, ids=frozenset(id for (id,) in ids))
 
     def forget(self) -> None:
         """Know nothing: what is there cannot be read, and has to be told anew. Raises EdgeError."""

@@ -12,7 +12,7 @@ from edgeproxy.message import RequestHead, ResponseHead
 from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.ranges import Part, Unsatisfiable, Whole, received_part, select
-from edgeproxy.rules.validation import strong_validator, updated_fields
+from edgeproxy.rules.validation import earlier, strong_validator, updated_fields
 
 Intervals = tuple[tuple[int, int], ...]
 
@@ -121,8 +121,9 @@ def joined(stored: StoredHead, new: StoredHead) -> StoredHead:
         headers=updated_fields(stored.headers, new.headers, new.received_at),
         requested_at=new.requested_at,
         received_at=new.received_at,
-        as_of=min(stored.as_of, new.as_of, key=lambda each: each.number),
+        as_of=earlier(stored.as_of, new.as_of),
         parts=None if parts == ((0, complete_length(stored)),) else parts,
+        sources=(*stored.sources, *(each for each in new.sources if each not in stored.sources)),
     )
 
 
@@ -158,6 +159,6 @@ def combined(
         headers=updated_fields(stored.headers, response.headers, received_at),
         requested_at=requested_at,
         received_at=received_at,
-        as_of=min(stored.as_of, as_of, key=lambda each: each.number),
+        as_of=earlier(stored.as_of, as_of),
         parts=None if parts == ((0, complete_length(stored)),) else parts,
     )

@@ -65,6 +65,7 @@ def stored_head(
     requested_at: float,
     received_at: float,
     as_of: AsOf,
+    sources: tuple[bytes, ...] = (),
 ) -> StoredHead:
     """What to remember of a response that `refusal` let pass.
 
@@ -90,6 +91,7 @@ def stored_head(
         method=request.method,
         vary=varies(headers, request),
         parts=parts,
+        sources=sources,
     )
 
 

@@ -183,11 +183,12 @@ def freshened(
     received_at: float,
     as_of: AsOf,
     request: RequestHead | None = None,
+    sources: tuple[bytes, ...] | None = None,
 ) -> StoredHead:
     """The stored response after a 304 vouched for it (RFC 9111 section 3.2).
 
     New fields replace old ones, except those that describe the body. `as_of` never falls. With `request`, the one that
-    was answered 304, a Vary that has changed is taken over with that request's values.
+    was answered 304, a Vary that has changed is taken over with that request's values; with `sources`, those.
     """
     headers = updated_fields(stored.headers, response.headers, received_at)
     changed = request is not None and headers.combined(b"vary") != stored.headers.combined(b"vary")
@@ -198,6 +199,7 @@ def freshened(
         received_at=received_at,
         as_of=later(stored.as_of, as_of),
         vary=varies(headers, request) if changed and request is not None else stored.vary,
+        sources=stored.sources if sources is None else sources,
     )
 
 
@@ -246,8 +248,13 @@ def without_limited(headers: Headers) -> Headers:
 
 
 def later(one: AsOf, other: AsOf) -> AsOf:
-    """What is known after a revalidation (INVALIDATION rule 4): the higher number, the new epoch if it changed."""
-    return AsOf(other.epoch, max(one.number, other.number)) if one.epoch == other.epoch else other
+    """What is known after a revalidation (INVALIDATION rule 4): the higher number; of another epoch nothing is."""
+    return AsOf(one.epoch, max(one.number, other.number)) if one.epoch == other.epoch else one
+
+
+def earlier(one: AsOf, other: AsOf) -> AsOf:
+    """What a body is as of that was put together: its oldest bytes count; those of two epochs are of neither."""
+    return AsOf(one.epoch, min(one.number, other.number)) if one.epoch == other.epoch else AsOf("", 0)
 
 
 def _none_match_fails(wanted: bytes, tag: bytes | None) -> bool:

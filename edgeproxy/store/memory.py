@@ -212,6 +212,34 @@ class MemoryStore:
             self._count_alone(loan)
         self.changed(key)
 
+    def keys(self) -> Iterable[bytes]:
+        """The keys under which something is kept."""
+        return self._variants
+
+    def sweep(self, key: bytes, check: Callable[[bytes, StoredHead], StoredHead | None]) -> tuple[int, int]:
+        """Give what is under a key the heads that `check` says; what it gives none leaves.
+
+        Returns how many responses were looked at, and how many left.
+        """
+        found = [self._entries.peek((key, variant)) for variant in self._variants.get(key, ())]
+        there = [stored for stored in found if stored is not None]
+        left = 0
+        for stored in there:
+            head = check(key, stored.head)
+            if head is None:
+                self._remove(stored)
+                left += 1
+            elif head is not stored.head:
+                self._replace(stored, replace(stored, head=head))
+        return len(there), left
+
+    def _replace(self, stored: Stored, fresh: Stored) -> None:
+        """The same response in the same place; it is not a use of it."""
+        self._entries[stored.key, stored.variant] = fresh
+        loan = self._loans.get((stored.key, stored.variant))
+        if loan is not None:
+            loan.stored = fresh
+
     def clear(self) -> None:
         """Forget everything."""
         for key in list(self._variants):

@@ -83,6 +83,10 @@ class Counter(IntEnum):
     READERS_CUT = ("edgeproxy_readers_cut_total", "Answers cut short because the body's source failed.")
 
     BODIES_REROUTED = ("edgeproxy_bodies_rerouted_total", "Times bytes of an answer came from elsewhere than begun.")
+    # Invalidation (edge/invalidation.py, edge/sweeping.py)
+    INVALIDATED = ("edgeproxy_invalidated_total", "Stored responses found unusable: an invalidation had named them.")
+    SWEPT = ("edgeproxy_swept_total", "Invalidated responses whose space was reclaimed in the background.")
+    CHECKED = ("edgeproxy_swept_checked_total", "Stored responses that no new invalidation names, by the sweep.")
 
     # Store (store/)
     STORED = ("edgeproxy_stored_total", "Responses stored.")

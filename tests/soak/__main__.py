@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from tests.soak import connections, control, disk, dns, feed, fill, store
+from tests.soak import connections, control, disk, dns, feed, fill, invalidation, store
 
 
 def main() -> int:
@@ -42,6 +42,11 @@ def main() -> int:
     plane = names.add_parser("control", help="the control plane killed at any moment: nothing accepted is lost")
     plane.add_argument("--cycles", type=int, default=200)
     plane.add_argument("--seed", type=int, default=None)
+    days = names.add_parser("invalidation", help="the whole CDN in ten thousand bad days; /* over a million objects")
+    days.add_argument("--histories", type=int, default=10_000)
+    days.add_argument("--first", type=int, default=0, help="their first seed")
+    days.add_argument("--objects", type=int, default=1_000_000)
+    days.add_argument("--tell", type=int, default=None, metavar="SEED", help="only tell the story of this seed")
     options = parser.parse_args()
     match options.name:
         case "connections":
@@ -54,6 +59,8 @@ def main() -> int:
             return disk.run(options.seed, options.kills, options.damages, options.objects, options.histories)
         case "feed":
             return asyncio.run(feed.run(options.nodes, options.changes))
+        case "invalidation":
+            return invalidation.run(options.histories, options.first, options.objects, options.tell)
         case "control":
             return asyncio.run(control.run(options.cycles, options.seed))
         case _:

@@ -32,6 +32,7 @@ class Follower:
     name: str
     number: int = -1
     lines: int = 0
+    epoch: str = ""
 
     async def run(self, host: str, port: int) -> None:
         """Follow until cancelled; acknowledge whatever comes."""
@@ -55,6 +56,7 @@ class Follower:
         words = decode(line)
         if isinstance(words, Hello | Deployed | Withdrawn | Invalidated):
             if isinstance(words, Hello):
+                self.epoch = words.epoch
                 return
             self.number = words.number
         elif isinstance(words, Marker):
@@ -66,7 +68,7 @@ class Follower:
 
     def _say(self, writer: asyncio.StreamWriter, number: int) -> None:
         self.lines += 1
-        data = encode(Heard(number, self.lines))
+        data = encode(Heard(number, self.lines, epoch=self.epoch))
         writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
