@@ -162,10 +162,15 @@ class Tiers:
 
     async def commit(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
         """A body is whole: keep it."""
-        writer = deposit.writer
         if deposit.tape is not None:
             await deposit.settle(head, trailers, terms)
-        elif writer is not None and writer.commit(head, trailers, terms) and writer.stored is not None:
+        else:
+            self.commit_at_once(deposit, key, head, trailers, terms)
+
+    def commit_at_once(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
+        """The same for a body that is in memory."""
+        writer = deposit.writer
+        if writer is not None and writer.commit(head, trailers, terms) and writer.stored is not None:
             self._behind(key, head, trailers, terms, 0, writer.stored.blocks, writer.length)
 
     def commit_part(
