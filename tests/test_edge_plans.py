@@ -44,7 +44,8 @@ def test_a_get_keeps_its_length() -> None:
     "line",
     [
         b"HEAD / HTTP/1.1", b"OPTIONS * HTTP/1.1", b"GET http://a.test/ HTTP/1.1", b"GET / HTTP/1.0",
-        b"GET  / HTTP/1.1", b"GET /#f HTTP/1.1", b"GET /\x80 HTTP/1.1", b"get / HTTP/1.1", b" GET / HTTP/1.1", b"DELETE / HTTP/1.1",
+        b"GET  / HTTP/1.1", b"GET /#f HTTP/1.1", b"GET /\x80 HTTP/1.1", b"get / HTTP/1.1", b" GET / HTTP/1.1",
+        b"DELETE / HTTP/1.1",
     ],
 )  # fmt: skip
 def test_no_plan_is_made_for_what_is_not_plain(line: bytes) -> None:
