@@ -39,6 +39,7 @@ async def disk(
     using: Cache | None = None,
     *,
     era: bytes = ERA,
+    boot: str = "boot",
     held: Sequence[int] | None = None,
     layer: Layer | None = None,
     wall: Callable[[], float] = lambda: NOW,
@@ -47,7 +48,7 @@ async def disk(
     using = using or settings()
     numbers = range(using.disk_shards) if held is None else held
     # Each look at the clock is a moment later: whatever is due is done at once.
-    store = DiskStore(folder, numbers, using, era, "boot", Counters(), wall, lambda: float(next(_ticks)), layer)
+    store = DiskStore(folder, numbers, using, era, boot, Counters(), wall, lambda: float(next(_ticks)), layer)
     await store.start()
     try:
         yield store

@@ -4,10 +4,12 @@ whatever is found, in whatever state the disk is, can be judged by itself."""
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,8 +21,10 @@ from edgeproxy.settings import Cache, KiB, MiB
 from edgeproxy.store.disk import DiskStore
 from edgeproxy.store.memory import Terms
 from edgeproxy.store.records import Record
+from edgeproxy.telemetry.counters import Counter
 from tests.disk import PLAIN, disk, settings
 from tests.messages import NOW
+from tests.wire import until
 
 TERMS = Terms(NOW + 1000, 0)
 SIZES = (0, 1, 700, 5_000, 64 * KiB, 64 * KiB + 1, 150_000, 400_000)
@@ -242,7 +246,7 @@ async def history(folder: Path, seed: int, steps: int, lives: int, copies: int =
 
 
 async def _write_for_ever(folder: Path, seed: int) -> None:
-    """Says a line for each version that is on disk for good, as far as this process is concerned."""
+    """Says for some keys which versions of their variants are on disk now: older ones must never be found again."""
     chance = random.Random(seed)
     version = seed * 1_000_000
     async with disk(folder, settings(disk=24 * MiB)) as store:
@@ -264,11 +268,71 @@ async def _write_for_ever(folder: Path, seed: int) -> None:
                 else:
                     store.put(key, head, Headers(), TERMS, 0, [data], size)
                 last.append(key)
-            found = await store.find(last[-1], NOW)  # everything before it is carried out by then
-            sys.stdout.write(f"{last[-1].decode()} {max((version_of(each.head) for each in found), default=0)}\n")
+            for key in last:
+                found = await store.find(key, NOW)  # everything that was ordered about it is carried out by then
+                versions = {each.head.vary[0][1]: version_of(each.head) for each in found}
+                sys.stdout.write(" ".join([key.decode(), *(str(versions.get(name, 0)) for name in VARIANTS)]) + "\n")
             sys.stdout.flush()
 
 
 def child(folder: str, seed: str) -> None:
     """The process."""
     asyncio.run(_write_for_ever(Path(folder), int(seed)))
+
+
+async def killed(folder: Path, seed: int, lines: int, later: float = 0) -> tuple[int, int]:
+    """Let a process write until it has said so many lines, and `later` seconds more; kill it; judge what is left.
+
+    Returns (records found and right, files swept). What is on disk is what the index says, within a segment a shard.
+    """
+    program = f"from tests.disk_histories import child; child({str(folder)!r}, {str(seed)!r})"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    said = await _versions(process.stdout, lines)
+    if later:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(later):
+                await process.wait()
+    process.kill()
+    said |= await _versions(process.stdout, None)
+    await process.wait()
+    keys = [b"key/%d" % number for number in range(60)]
+    async with disk(folder, settings(disk=24 * MiB)) as store:
+        right, lost = await judge(store, keys)
+        assert lost == 0
+        for key in keys:
+            for record in await store.find(key, NOW):
+                assert version_of(record.head) >= said.get((key, record.head.vary[0][1]), 0)
+        await until(lambda: not store._writing._chores.waiting)
+        taken = used(folder)
+        assert abs(taken - store.stats().used) <= 4 * 512 * 1024
+        store._pour()
+        return right, store._counters[Counter.DISK_SWEPT]
+
+
+async def _versions(output: asyncio.StreamReader, lines: int | None) -> dict[tuple[bytes, bytes | None], int]:
+    """What a child says, so many lines of it or to its end."""
+    said: dict[tuple[bytes, bytes | None], int] = {}
+    while lines is None or lines > 0:
+        line = await output.readline()
+        if not line.endswith(b"\n"):
+            assert lines is None, "it ended"
+            return said
+        key, *versions = line.split()
+        said |= {(key, name): int(version) for name, version in zip(VARIANTS, versions, strict=True)}
+        lines = None if lines is None else lines - 1
+    return said
+
+
+def listed(folder: Path) -> list[Path]:
+    """All files below a folder that may change meanwhile."""
+    return [Path(inside) / name for inside, _, names in os.walk(folder) for name in names]
+
+
+def used(folder: Path) -> int:
+    """Bytes of disk that a folder takes."""
+    total = 0
+    for path in listed(folder):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_blocks * 512
+    return total

@@ -176,10 +176,27 @@ THROUGH_NODES = {
         "spans",
         "supply",
     },
-    "store": {"tiers", "deposit"},
+    "store": {
+        "browsing",
+        "carrying",
+        "chores",
+        "deposit",
+        "large",
+        "layer",
+        "leaving",
+        "orders",
+        "pending",
+        "reading",
+        "shard",
+        "tally",
+        "tiers",
+        "writer",
+        "writing",
+    },
     "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
 }
-"""What has no test module of its name: the scenarios, the processes and `up` run all of it, through real sockets."""
+"""What has no test module of its name: the scenarios, the processes and `up` run all of it, through real sockets; and
+the tests of the disk store, through real files."""
 
 WORDS_ONLY = {"errors", "message", "model", "outcome", "settings"}
 """Declarations, which mypy checks and everything else uses."""

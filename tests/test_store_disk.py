@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgeproxy.errors import Damaged
+from edgeproxy.errors import Damaged, DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.model import AsOf
 from edgeproxy.settings import KiB, MiB
@@ -17,6 +19,7 @@ from edgeproxy.store.memory import Terms
 from edgeproxy.store.records import Record
 from edgeproxy.telemetry.counters import Counter
 from tests.disk import PLAIN, TERMS, bodies, body_of, disk, put, settings, varied
+from tests.disk_histories import used
 from tests.messages import NOW
 from tests.wire import until
 
@@ -344,15 +347,113 @@ async def test_the_bound_holds_and_what_is_in_use_stays(tmp_path: Path) -> None:
         assert abs(store.stats().used - used(tmp_path)) < 2 * MiB
 
 
+async def test_a_large_body_that_is_given_up_costs_nobody_its_place(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk=32 * MiB)) as store:
+        for number in range(100):
+            put(store, b"%d" % number, LARGE[:60_000])
+            await until(lambda: not store.crowded())
+        assert await bodies(store, b"99") == [LARGE[:60_000]]
+        writers = [store.begin(b"huge", PLAIN, TERMS, 20 * MiB) for _ in range(2)]
+        assert writers[0] is not None
+        assert writers[1] is None, "both could not be held"
+        assert writers[0].write(0, LARGE)
+        writers[0].abandon(keep=False)
+        assert await store.find(b"huge", NOW) == []
+        assert await bodies(store, b"0") == [LARGE[:60_000]]
+        again = store.begin(b"huge", PLAIN, TERMS, 20 * MiB)
+        assert again is not None, "what was promised was given back"
+        for at in range(0, 20 * MiB, MiB):
+            assert again.write(at, bytes(MiB))
+            await again.drained()
+            assert used(tmp_path) <= 32 * MiB
+        assert await again.commit(PLAIN, Headers(), TERMS) is not None
+        assert (await one(store, b"huge")).whole
+        assert store._counters[Counter.DISK_REFUSED_SPACE] == 1
+
+
+async def test_a_part_of_a_huge_body_reserves_no_more_than_it_needs(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk=32 * MiB)) as store:
+        put(store, b"k", b"there")
+        store.put(b"huge", PLAIN, Headers(), TERMS, 5 << 30, [LARGE], 10 << 30)
+        record = await one(store, b"huge")
+        assert record.intervals == ((5 << 30, (5 << 30) + len(LARGE)),)
+        writer = store.extend(record, PLAIN, TERMS)
+        assert writer is not None
+        assert writer.write(0, LARGE)
+        assert await writer.commit(PLAIN, Headers(), TERMS) is not None
+        assert (await one(store, b"huge")).intervals[0] == (0, len(LARGE))
+        assert await bodies(store, b"k") == [b"there"]
+        assert used(tmp_path) < 3 * MiB
+
+
+async def test_after_the_system_went_down_only_sound_bytes_are_found(tmp_path: Path) -> None:
+    other = tmp_path / "as it was"
+    async with disk(tmp_path / "store") as store:
+        put(store, b"k", b"sound")
+        assert await bodies(store, b"k") == [b"sound"]
+        shutil.copytree(tmp_path / "store", other)
+    async with disk(other, boot="another run") as store:
+        assert await bodies(store, b"k") == [b"sound"]
+        store._pour()
+        assert store._counters[Counter.DISK_UNCLEAN] == 4
+    async with disk(other, boot="a third run") as store:
+        assert await bodies(store, b"k") == [b"sound"]
+        store._pour()
+        assert store._counters[Counter.DISK_UNCLEAN] == 0, "it was closed"
+
+
+async def test_a_store_that_is_closed_holds_and_takes_nothing(tmp_path: Path) -> None:
+    async with disk(tmp_path) as store:
+        put(store, b"k", LARGE)
+        record = await one(store, b"k")
+    assert await store.find(b"k", NOW) == []
+    put(store, b"k", b"x")
+    store.drop(b"k")
+    assert store.begin(b"k", PLAIN, TERMS, 5) is None
+    with pytest.raises(DiskFailed):
+        await store.read(record, 0, 5)
+    async with disk(tmp_path) as store:
+        assert await bodies(store, b"k") == [LARGE]
+
+
+async def test_what_belongs_to_nothing_is_swept(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk_shards=1)) as store:
+        for number in range(6):
+            put(store, b"%d" % number, LARGE[:100_000])
+        assert await bodies(store, b"5") == [LARGE[:100_000]]
+    folder = tmp_path / "v1" / "0"
+    (folder / "files" / "05").rename(tmp_path / "aside")
+    index = sqlite3.connect(folder / "index.sqlite")
+    index.execute("DELETE FROM records WHERE (id >> 3) & 0x1FFFFFFF IN (1, 2)")
+    index.commit()
+    index.close()
+    (folder / "files" / "03" / "3.log.new").write_bytes(b"a crash while it was rewritten")
+    (folder / "segments" / "99").write_bytes(b"nobody knows it")
+    async with disk(tmp_path, settings(disk_shards=1)) as store:
+        await until(lambda: not store._writing._chores.waiting)
+        assert sorted(path.name for path in files(folder, "files/*/*")) == ["3", "3.log", "4", "4.log", "6", "6.log"]
+        assert [path.name for path in files(folder, "segments/*")] == []
+        store._pour()
+        assert store._counters[Counter.DISK_SWEPT] == 6
+        found = [await store.find(b"%d" % number, NOW) for number in range(6)]
+        assert [len(records) for records in found] == [0, 0, 1, 1, 0, 1]
+
+
+async def test_bodies_of_large_and_small_leave_in_the_order_they_came(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk=24 * MiB, disk_shards=1)) as store:
+        left: list[int] = []
+        for number in range(600):
+            size = 200_000 if number % 3 else 30_000
+            put(store, b"%d" % number, LARGE[:size])
+            await until(lambda: not store.crowded())
+        await store.find(b"599", NOW)
+        for number in range(600):
+            if not (await store.entries(str(number), 1)).entries:
+                left.append(number)
+        assert left
+        assert left[-1] < 600 - 50
+        assert len(left) > 0.9 * left[-1], "the oldest ones, but for what shares a segment with newer ones"
+
+
 def files(folder: Path, pattern: str) -> list[Path]:
     return list(folder.rglob(pattern))
-
-
-def used(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512 if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total

@@ -10,7 +10,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,9 +24,8 @@ from edgeproxy.store.disk import DiskStore
 from edgeproxy.store.layer import Layer
 from edgeproxy.telemetry.counters import Counter
 from tests.disk import PLAIN, TERMS, bodies, disk, put, settings
-from tests.disk_histories import VARIANTS, content, head_of, judge
+from tests.disk_histories import VARIANTS, content, head_of, judge, killed, listed
 from tests.messages import NOW
-from tests.test_store_disk import used
 from tests.wire import until
 
 LARGE = random.Random(3).randbytes(300_000)
@@ -266,7 +264,7 @@ async def test_damage_under_a_running_store(tmp_path: Path) -> None:
     chance = random.Random(1)
     async with disk(tmp_path, settings(disk_shards=1)) as store:
         for _ in range(40):
-            there = [path for path in (tmp_path / "v1" / "0").rglob("*") if path.is_file() and path.stat().st_size]
+            there = listed(tmp_path / "v1" / "0")
             path = chance.choice([path for path in there if path.name != "lock" and not path.name.endswith("-shm")])
             with tempfile.TemporaryDirectory() as other:  # replaced as a whole, so that no lock of SQLite's is lost
                 copy = Path(other) / "copy"
@@ -372,26 +370,5 @@ async def test_a_broken_index_begins_anew_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_killed_process_loses_at_most_what_was_under_way(tmp_path: Path, seed: int) -> None:
     for life in range(3):
-        await killed(tmp_path, seed * 10 + life + 1, 5 + seed)
-
-
-async def killed(folder: Path, seed: int, lines: int) -> tuple[int, int]:
-    """Let a process write until it has said so many lines; kill it; judge. Returns (right, files swept)."""
-    program = f"from tests.disk_histories import child; child({str(folder)!r}, {str(seed)!r})"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    said = {}
-    for _ in range(lines):
-        key, _, version = (await process.stdout.readline()).decode().strip().partition(" ")
-        said[key.encode()] = int(version)
-    process.kill()
-    await process.wait()
-    keys = [b"key/%d" % number for number in range(60)]
-    async with disk(folder, settings(disk=24 * MiB)) as store:
-        right, lost = await judge(store, keys)
-        assert lost == 0
+        right, _ = await killed(tmp_path, seed * 10 + life + 1, 5 + seed)
         assert right > 0
-        await until(lambda: not store._writing._chores)
-        taken = used(folder)
-        assert abs(taken - store.stats().used) <= 4 * 512 * 1024
-        return right, counted(store, Counter.DISK_SWEPT)

@@ -22,6 +22,19 @@ class Page:
     """Where to go on; None at the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How full it is."""
+
+    bound: int
+    used: int
+    objects: int
+    off: bool
+    """Nothing is written: the disk has failed."""
+    shards: dict[int, tuple[int, int]]
+    """Objects and bytes of each shard that is open."""
+
+
 def page(shards: Mapping[int, Shard], pattern: str | None, limit: int, after: str | None) -> Page:
     """Records whose key fits a glob (`*`, `?`, `[...]`), at most `limit`, from where another page ended.
 

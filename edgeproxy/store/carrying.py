@@ -6,8 +6,9 @@ own account (writer.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from xxhash import xxh3_64_intdigest
 
@@ -63,16 +64,10 @@ class Carrying:
         for id, data in shard.index.rows(order.hash, order.key):
             row = light(order.key, id, data)
             if row is None:
-                self._drop_spoilt(shard, id)
+                shard.forget_spoilt(id)
             else:
                 found.append(row)
         return found
-
-    def _drop_spoilt(self, shard: Shard, id: int) -> None:
-        # What it took is not known: its segment's books stay too high, and a file of its own is swept.
-        shard.index.remove(id)
-        shard.totals.objects -= 1
-        shard.tally.add(Counter.DISK_DAMAGED)
 
     def _make_way(self, shard: Shard, order: Order, head: StoredHead, terms: Terms) -> bool:
         """Remove what a new response replaces; False when something newer is there."""
@@ -105,8 +100,7 @@ class Carrying:
             data = order.blocks[0] if len(order.blocks) == 1 else b"".join(order.blocks)
             self._put_small(shard, order, order.head, order.trailers, order.terms, intervals, order.length, data)
             return
-        body = shard.new_body(shard.next_file(), order.key)
-        body.create()
+        body = shard.create(order.key)
         self._write(body, order.first, order.blocks)
         shard.measure(body)
         self._put_large(shard, order, body, order.head, order.trailers, order.terms, order.length)
@@ -179,16 +173,17 @@ class Carrying:
     def _put_small(
         self, shard: Shard, order: Order, head: StoredHead, trailers: Headers, terms: Terms,
         intervals: Intervals, length: int, body: bytes,
-    ) -> Record:  # fmt: skip
+    ) -> Callable[[], Record]:  # fmt: skip
+        """Returns what makes the record: few need it."""
         where = Bytes(xxh3_64_intdigest(body), len(body))
         head = with_intervals(head, intervals, length)
         record = Record(order.key, 0, head, length, trailers, terms, intervals, shard.number, where, body)
         data = encode(record)
-        record = replace(record, id=shard.segments.place(body), row=row_of(data))
-        shard.index.put(record.id, order.hash, order.key, data)
+        id = shard.segments.place(body)
+        shard.index.put(id, order.hash, order.key, data)
         shard.totals.objects += 1
         shard.tally.add(Counter.DISK_STORED)
-        return record
+        return partial(replace, record, id=id, row=row_of(data))
 
     def _put_large(
         self, shard: Shard, order: Order, body: Body, head: StoredHead, trailers: Headers, terms: Terms, length: int
@@ -253,7 +248,7 @@ class Carrying:
             return
         row = light(order.key, order.id, found[1])
         if row is None:
-            self._drop_spoilt(shard, order.id)
+            shard.forget_spoilt(order.id)
         elif row.row == order.row and (order.damaged or row.terms.keep_until <= now):
             shard.forget(row)
             shard.tally.add(Counter.DISK_DAMAGED if order.damaged else Counter.DISK_EXPIRED)
@@ -293,8 +288,7 @@ class Carrying:
                 self._reopen(shard, writer, record)
                 return
             writer.replaces = record.where
-        body = shard.new_body(shard.next_file(), order.key)
-        body.create()
+        body = shard.create(order.key)
         shard.index.doom(body.file)
         if writer.replaces is not None and order.extends is not None:
             self._copy(order.extends, body)
@@ -324,10 +318,15 @@ class Carrying:
         writer, body = order.writer, order.writer.body
         if order.given_up and not writer.extends:
             self._remove_variant(shard, order, order.head)
-        if body is None or writer.left:
+        if body is None:
             return
-        shard.bodies.leave(body.file)
-        writer.left = True
+        if not writer.left:
+            shard.bodies.leave(body.file)
+            writer.left = True
+        if order.given_up:
+            if writer.replaces is None or not writer.replaces.file:
+                shard.doom(body)
+            return
         piece = writer.end_run()
         if piece is not None and not body.gone:
             body.log([piece])
@@ -372,7 +371,7 @@ class Carrying:
             data = order.writer.small = body.read(0, length)
             order.made = self._put_small(
                 shard, order, order.head, order.trailers, order.terms, ((0, length),), length, data
-            )
+            )()
             return False
         order.made = self._put_large(shard, order, body, order.head, order.trailers, order.terms, length)
         return True

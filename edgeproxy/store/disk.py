@@ -11,7 +11,6 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
@@ -19,12 +18,11 @@ from xxhash import xxh3_64_intdigest
 from edgeproxy.errors import Damaged, DiskFailed
 from edgeproxy.headers import Headers
 from edgeproxy.outcome import StoredHead
-from edgeproxy.settings import Cache, KiB, MiB
+from edgeproxy.settings import Cache, KiB
 from edgeproxy.store import browsing
 from edgeproxy.store.carrying import Carrying
 from edgeproxy.store.files import OpenFiles
 from edgeproxy.store.filter import Filters, Uses
-from edgeproxy.store.intervals import size as size_of
 from edgeproxy.store.large import Body, DamagedPiece
 from edgeproxy.store.layer import Layer
 from edgeproxy.store.memory import Terms
@@ -33,7 +31,8 @@ from edgeproxy.store.pending import Pending
 from edgeproxy.store.queue import Queue
 from edgeproxy.store.reading import Reading
 from edgeproxy.store.records import Record, VaryValues, shard_of, variant_of
-from edgeproxy.store.shard import Found, Shape, Shard, small_slice
+from edgeproxy.store.shard import VARIANTS_READ, Found, Shape, Shard, small_slice
+from edgeproxy.store.sizes import Sizes, piece_max
 from edgeproxy.store.space import Promise, Space
 from edgeproxy.store.tally import Tally
 from edgeproxy.store.writer import AHEAD, DiskWriter
@@ -43,26 +42,11 @@ from edgeproxy.telemetry.counters import Counter, Counters
 FORMAT = "v1"
 RECORD_SPACE = 1536
 """Disk space promised for a record beside its key and bytes."""
-PIECES_MAX = 1 << 20
-"""Pieces of large bodies that a worker knows in memory, 24 bytes each."""
 
 _log = logging.getLogger(__name__)
 
 Target = Record | tuple[bytes, VaryValues]
 """A stored response: as it was found, or by its key and the values that its Vary names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How full it is."""
-
-    bound: int
-    used: int
-    objects: int
-    off: bool
-    """Nothing is written: the disk has failed."""
-    shards: dict[int, tuple[int, int]]
-    """Objects and bytes of each shard that is open."""
 
 
 class DiskStore:
@@ -91,15 +75,11 @@ class DiskStore:
         self._tally = Tally()
         self._files = OpenFiles(layer or Layer(), settings.disk_files_max)
         self._pending = Pending()
-        self._filters = Filters(held, settings.disk_filter_max // max(len(held), 1))
-        share = settings.disk // settings.disk_shards
-        # What waits was promised its space: it must not be most of a small disk.
-        queue_max = min(settings.disk_queue, max(share * len(held) // 8, MiB))
-        self._queue = Queue(queue_max, settings.disk_orders_max)
-        segment_max = min(max(share // 16, 128 * KiB, 2 * settings.disk_small_max), 64 * MiB)
-        log_max = min(max(share // 64, 64 * KiB), 4 * MiB)
-        self._shape = Shape(era, boot, segment_max, log_max, PIECES_MAX // max(len(held), 1))
-        self._space = Space(share * len(held), 2 * segment_max + 2 * log_max * len(held) + MiB, held)
+        sizes = Sizes.of(settings, len(held))
+        self._queue = Queue(sizes.queue_max, settings.disk_orders_max)
+        self._filters = Filters(held, sizes.filter_max)
+        self._shape = Shape(era, boot, sizes.segment_max, sizes.log_max, sizes.pieces_max)
+        self._space = Space(sizes.bound, sizes.margin, held)
         self._writing = Writing(held, self._means(wall, monotonic))
         self._reading = Reading(
             settings.disk_readers,
@@ -109,15 +89,15 @@ class DiskStore:
             self._tally,
             self._beyond_use,
         )
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def _means(self, wall: Callable[[], float], monotonic: Callable[[], float]) -> Means:
         settings = self._settings
-        piece = 1 << (settings.disk_piece.bit_length() - 1)
         return Means(
             queue=self._queue,
-            carrying=Carrying(settings.disk_small_max, settings.variants_max, piece),
+            carrying=Carrying(settings.disk_small_max, min(settings.variants_max, VARIANTS_READ), piece_max(settings)),
             space=self._space,
             tally=self._tally,
             open_shard=self._open_shard,
@@ -147,6 +127,7 @@ class DiskStore:
         """Write what waits, at most `deadline` seconds; whether that was done."""
         if self._loop is None:
             return True
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         done = await self._reading.in_thread(self._writing.stop, deadline)
@@ -162,7 +143,7 @@ class DiskStore:
         assert self._loop is not None
         self._timer = self._loop.call_later(self._settings.disk_check_interval, self._tick)
         self._reading.listen_again()
-        for number, shard in self._writing.shards.items():
+        for number, shard in list(self._writing.shards.items()):
             if self._filters.due(number, shard.totals.objects) and not self._queue.full():
                 self._filters.begin(number)
                 self._order(Rebuild(b"", 0, number))
@@ -175,17 +156,17 @@ class DiskStore:
         counters.put(Counter.DISK_OFF, int(self._writing.off))
         counters.put(Counter.DISK_BYTES, self._space.used())
         counters.put(Counter.DISK_BOUND, self._space.bound)
-        counters.put(Counter.DISK_OBJECTS, sum(shard.totals.objects for shard in self._writing.shards.values()))
+        counters.put(Counter.DISK_OBJECTS, sum(shard.totals.objects for shard in list(self._writing.shards.values())))
         counters.put(Counter.DISK_QUEUED, self._queue.weight)
 
-    def stats(self) -> Stats:
+    def stats(self) -> browsing.Stats:
         """How full it is now."""
         shards = {
             number: (shard.totals.objects, self._space.used_by(number))
-            for number, shard in self._writing.shards.items()
+            for number, shard in list(self._writing.shards.items())
         }
         objects = sum(count for count, _ in shards.values())
-        return Stats(self._space.bound, self._space.used(), objects, self._writing.off, shards)
+        return browsing.Stats(self._space.bound, self._space.used(), objects, self._writing.off, shards)
 
     # Looking
 
@@ -197,7 +178,8 @@ class DiskStore:
         """Everything stored under a key, the most recently stored last. What is past its time, damaged, or not to be
         had in time is not there."""
         number, hash = self._where(key)
-        if number in self._writing.blind or not self._filters.may_hold(number, hash) or self._reading.resting:
+        blind = self._closed or self._reading.resting or number in self._writing.blind
+        if blind or not self._filters.may_hold(number, hash):
             return []
         try:
             async with asyncio.timeout(self._settings.disk_timeout):
@@ -236,7 +218,7 @@ class DiskStore:
                 raise Damaged("no such bytes are stored")
             return data
         shard = self._writing.shards.get(record.shard)
-        if shard is None or record.shard in self._writing.blind:
+        if shard is None or self._closed or record.shard in self._writing.blind:
             raise DiskFailed("the disk store is off")
         body = shard.bodies.get(record.where.file)
         if body is None:
@@ -278,17 +260,8 @@ class DiskStore:
 
     async def settled(self) -> bool:
         """Wait until what was ordered so far is carried out; False when the disk takes too long for that, or is off."""
-        try:
-            async with asyncio.timeout(self._settings.disk_timeout):
-                for key in self._pending.under_way():
-                    if self._writing.off:
-                        return False
-                    if key in self._pending:
-                        self._queue.hurry()
-                        await self._pending.wait(key)
-        except TimeoutError:
-            return False
-        return True
+        hurry, off = self._queue.hurry, lambda: self._writing.off
+        return await self._pending.settled(self._settings.disk_timeout, hurry, off)
 
     async def entries(self, pattern: str | None, limit: int, after: str | None = None) -> browsing.Page:
         """Stored responses whose keys fit a glob, a page at a time. Raises ValueError for an `after` that is none."""
@@ -346,24 +319,25 @@ class DiskStore:
             if known:
                 self._order(Remove(key, hash, number, variant_of(head.vary)))
             return
+        self._space.claim(space)
         self._filters.add(number, hash)
         self._order(
             Put(key, hash, number, head, trailers, terms, first, tuple(blocks), length, space, space, fresh=not known)
         )
 
     def _refusal(self, weight: int) -> Counter | None:
-        if self._writing.off or self._loop is None:
+        if self._writing.off or self._closed or self._loop is None:
             return Counter.DISK_REFUSED_FAILED
         return None if self._queue.room_for(weight) else Counter.DISK_REFUSED_QUEUE
 
     def begin(self, key: bytes, head: StoredHead, terms: Terms, length: int | None) -> DiskWriter | None:
         """A writer for a body of `length` bytes (None: unknown); None when it cannot be stored now."""
-        return self._writer(key, head, terms, length, AHEAD if length is None else length, None)
+        wanted = AHEAD if length is None else length + length // 4096 + 64 * KiB
+        return self._writer(key, head, terms, length, wanted, None)
 
     def extend(self, record: Record, head: StoredHead, terms: Terms) -> DiskWriter | None:
         """A writer for further bytes of a stored body, which its head says are of the same strong validator."""
-        wanted = record.length - (size_of(record.intervals) if record.where.file else 0)
-        return self._writer(record.key, head, terms, record.length, wanted, record)
+        return self._writer(record.key, head, terms, record.length, AHEAD, record)
 
     def _writer(
         self, key: bytes, head: StoredHead, terms: Terms, length: int | None, wanted: int, extends: Record | None
@@ -371,7 +345,7 @@ class DiskStore:
         number, hash = self._where(key)
         refused = self._refusal(0)
         promise = Promise(self._space)
-        if refused is None and not promise.grow(wanted + wanted // 4096 + 64 * KiB):
+        if refused is None and not promise.grow(wanted):
             refused = Counter.DISK_REFUSED_SPACE
         if refused is not None:
             self._counters.add(refused)
@@ -435,6 +409,10 @@ class DiskStore:
         self._queue.hurry()
 
     def _order(self, order: Order) -> None:
+        if self._closed:
+            self._pending.ordered(order)
+            self._pending.held(order)
+            return
         if self._queue.full() and not isinstance(order, Finish):
             if isinstance(order, (Remove, Refresh)):
                 self._writing.flood(order.shard)

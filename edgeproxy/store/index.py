@@ -325,6 +325,11 @@ def file_of(id: int) -> int:
     return id >> 3 & FILE_MASK
 
 
+def is_large(id: int) -> bool:
+    """Whether it is that of a large body."""
+    return id & 7 == LARGE
+
+
 def offset_of(id: int) -> int:
     """Where in its segment a small body begins."""
     return id & (1 << SEGMENT_SHIFT) - 1

@@ -65,9 +65,7 @@ def make_room(shard: Shard, carried: Carried) -> bool:
         for id, hash, key, data in rows:
             row = light(key, id, data)
             if row is None:
-                shard.index.remove(id)
-                shard.totals.objects -= 1
-                shard.tally.add(Counter.DISK_DAMAGED)
+                shard.forget_spoilt(id)
             elif not _stays(shard, row, hash & _UNSIGNED, carried):
                 shard.forget(row)
                 shard.tally.add(Counter.DISK_EVICTED)
@@ -106,7 +104,8 @@ def _discard(shard: Shard, segment: int) -> None:
 
 def remove_dead(shard: Shard) -> bool:
     """Remove a segment of which nothing is recorded; False when there is none."""
-    for segment in shard.segments.dead():
+    first = shard.index.oldest()
+    for segment in shard.segments.dead(shard.segments.current if first is None else segment_of(first)):
         if shard.index.range(segment << SEGMENT_SHIFT, segment + 1 << SEGMENT_SHIFT, 1):
             continue  # large bodies that joined it
         with shard.transaction():
@@ -139,7 +138,8 @@ def sweep_files(shard: Shard) -> Iterator[None]:
         for start in range(0, len(inside), FILES):
             for file in inside[start : start + FILES]:
                 number = file.partition(".")[0]
-                if number.isdigit() and int(number) < before and not _named(shard, int(number), live):
+                unnamed = number.isdigit() and int(number) < before and not _named(shard, int(number), live)
+                if unnamed or file.endswith(".new"):
                     shard.tally.add(Counter.DISK_SWEPT, shard.files.layer.remove(os.path.join(folder, name, file)))
             yield
 
@@ -179,9 +179,7 @@ def _remove(shard: Shard, id: int, row: Light | None) -> None:
         shard.forget(row)
         shard.tally.add(Counter.DISK_EXPIRED)
         return
-    shard.index.remove(id)
-    shard.totals.objects -= 1
-    shard.tally.add(Counter.DISK_DAMAGED)
+    shard.forget_spoilt(id)
 
 
 def fill_filter(shard: Shard, filter: Filter) -> Iterator[None]:

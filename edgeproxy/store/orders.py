@@ -1,7 +1,7 @@
 """What the event loop asks the writer's thread to do. Orders are carried out in the order they were given.
 
-`reserved` bytes of disk were promised for an order (space.py) and are given back once it was carried out; `weight` bytes
-of memory wait with it.
+`reserved` bytes of disk were promised for an order (space.py) and are given back once it was carried out; `weight`
+bytes of memory wait with it.
 """
 
 from __future__ import annotations

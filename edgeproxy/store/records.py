@@ -99,11 +99,11 @@ class Light:
 def variant_of(vary: VaryValues) -> int:
     """A number that is the same for the same values of the same fields."""
     texts = list(chain.from_iterable(vary))
-    return xxh3_64_intdigest(_lengths(texts) + b"".join(text for text in texts if text is not None))
+    return xxh3_64_intdigest(_lengths(texts) + b"".join(filter(None, texts)))
 
 
 def _lengths(texts: list[bytes | None]) -> bytes:
-    return struct.pack(f"<{len(texts)}I", *(_ABSENT if text is None else len(text) for text in texts))
+    return struct.pack(f"<{len(texts)}I", *[_ABSENT if text is None else len(text) for text in texts])
 
 
 def encode(record: Record) -> bytes:
@@ -124,7 +124,7 @@ def encode(record: Record) -> bytes:
     except struct.error as error:
         raise ValueError(str(error)) from None
     spans = struct.pack(f"<{2 * len(intervals)}Q", *chain.from_iterable(intervals))
-    data = b"".join((fixed, _lengths(texts), spans, *(text for text in texts if text is not None)))
+    data = b"".join([fixed, _lengths(texts), spans, *filter(None, texts)])
     return _CHECK.pack(xxh3_64_intdigest(record.key + data)) + data
 
 

@@ -138,9 +138,13 @@ class Segments:
                 index.put_segment(number, *self._known[number])
         self._changed.clear()
 
-    def dead(self) -> list[int]:
-        """Segments of which nothing is in use, the current one apart."""
-        return [number for number, known in self._known.items() if known[1] == 0 and number != self.current]
+    def dead(self, before: int) -> list[int]:
+        """Segments of which nothing is in use, and those `before` the first that is recorded; not the current one."""
+        return [
+            number
+            for number, known in self._known.items()
+            if (known[1] == 0 or number < before) and number != self.current
+        ]
 
     def discard(self, number: int) -> None:
         """Take it out of the books; its file goes with `unlink`."""

@@ -24,7 +24,7 @@ from xxhash import xxh3_64_intdigest
 from edgeproxy.errors import Damaged
 from edgeproxy.store.files import OpenFiles
 from edgeproxy.store.filter import Uses
-from edgeproxy.store.index import Connect, Index, Totals, connect, is_beyond_use, large_id
+from edgeproxy.store.index import Connect, Index, Totals, connect, file_of, is_beyond_use, is_large, large_id
 from edgeproxy.store.intervals import Intervals, reach
 from edgeproxy.store.large import Bodies, Body
 from edgeproxy.store.records import Light, Record, decode, row_of, with_intervals
@@ -32,7 +32,7 @@ from edgeproxy.store.segments import Segments
 from edgeproxy.store.tally import Tally
 from edgeproxy.telemetry.counters import Counter
 
-PAGES_KEPT = 64
+VARIANTS_READ = 64
 """Most records that one lookup reads; more variants than that are never kept."""
 
 PROBE_SIZE = 4096
@@ -78,6 +78,7 @@ class Shard:
         self._shape = shape
         self._seed = xxh3_64_intdigest(shape.era)
         self._after: list[Callable[[], object]] = []
+        self._created: list[Body] = []
         self._unlinked: list[int] = []
         files.layer.make_folder(folder)
         self._lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -93,11 +94,13 @@ class Shard:
     def _open(self) -> None:
         try:
             self.index = self._index()
-            if self.index.fact("era") != self._shape.era:
-                fresh = self.index.fact("era") is None
-                if not fresh:
-                    self._move_away()
-                self._note_era()
+            era = self.index.fact("era")
+            if era is not None and era != self._shape.era:
+                self._move_away()
+            elif self.index.fact("clean") == 0 and self.index.fact("boot") != self._shape.boot:
+                # Bytes may be missing that the index names: whoever reads them finds out by their checksums.
+                self.tally.add(Counter.DISK_UNCLEAN)
+            self._note_era()
             self._go_on()
         except sqlite3.Error as error:
             if not is_beyond_use(error):
@@ -140,6 +143,7 @@ class Shard:
         self.open_bytes = 0
         self._unlinked.clear()
         self._after.clear()
+        self._created.clear()
         self.tally.add(Counter.DISK_WIPED)
 
     def wipe(self) -> None:
@@ -199,7 +203,7 @@ class Shard:
     def find(self, hash: int, key: bytes, now: float) -> Found:
         """What is stored under a key, the most recent last. Raises OSError and sqlite3.Error."""
         found = Found()
-        for id, stored_key, row in self.index.find(hash, key)[-PAGES_KEPT:]:
+        for id, stored_key, row in self.index.find(hash, key)[-VARIANTS_READ:]:
             record = decode(stored_key, id, row, self.number)
             if record is None:
                 found.spoilt.append((id, None, True))
@@ -275,12 +279,28 @@ class Shard:
             self._after.clear()
             self._restore()
             raise
+        self._created.clear()
         del self._unlinked[: len(spared)]
         actions, self._after = self._after, []
         for action in actions:
             action()
 
+    def create(self, key: bytes) -> Body:
+        """A new large body with its files, which go again if this transaction fails."""
+        body = self.new_body(self.totals.next_file, key)
+        self.totals.next_file += 1
+        self._created.append(body)
+        body.create()
+        return body
+
     def _restore(self) -> None:
+        for body in self._created:
+            self.open_bytes -= body.extra
+            body.extra = 0
+            self.bodies.forget(body.file)
+            with suppress(OSError):
+                body.unlink()
+        self._created.clear()
         with suppress(sqlite3.Error):
             self.totals = self.index.totals()
             self.segments.restore(self.index.segments())
@@ -288,12 +308,6 @@ class Shard:
     def afterwards(self, action: Callable[[], object]) -> None:
         """To be done once the transaction is committed."""
         self._after.append(action)
-
-    def next_file(self) -> int:
-        """A number for a large body."""
-        number = self.totals.next_file
-        self.totals.next_file += 1
-        return number
 
     def large_id(self, file: int, size: int) -> int:
         """An id for a large body that joins the newest ones now."""
@@ -309,6 +323,17 @@ class Shard:
             self.doom(self.bodies.get(where.file) or self.new_body(where.file, light.key))
         else:
             self.segments.free(light.id, where.size)
+
+    def forget_spoilt(self, id: int) -> None:
+        """Take out a row that is no record: only its id tells what belonged to it."""
+        self.index.remove(id)
+        self.totals.objects -= 1
+        self.tally.add(Counter.DISK_DAMAGED)
+        if is_large(id):
+            body = self.new_body(file_of(id), b"")
+            with suppress(OSError):
+                self.totals.file_bytes = max(self.totals.file_bytes - body.used(), 0)
+            self.doom(body)
 
     def doom(self, body: Body) -> None:
         """This body's file is to go."""

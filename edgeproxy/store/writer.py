@@ -20,8 +20,8 @@ from edgeproxy.store.orders import Finish, Write
 from edgeproxy.store.records import Bytes, Record
 from edgeproxy.store.space import Promise
 
-AHEAD = 8 << 20
-"""Space asked for at a time by a body of unknown length."""
+AHEAD = 1 << 20
+"""Space asked for at a time where it is not known how much will come."""
 BACKLOG_LOW = 512 << 10
 """`drained` returns when no more than this waits, and the disk keeps up with everybody."""
 
@@ -78,7 +78,6 @@ class DiskWriter:
         self._terms = terms
         self._clerk = clerk
         self._ended = False
-        self._wanted = 0
         self._run: Run | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -96,7 +95,7 @@ class DiskWriter:
         if self.length is not None and offset + len(data) > self.length:
             self.fail()
             return False
-        if self.length is None and not self._room(len(data)):
+        if not self._room(len(data)):
             self.fail()
             return False
         self.backlog += len(data)
@@ -107,12 +106,7 @@ class DiskWriter:
         return True
 
     def _room(self, more: int) -> bool:
-        self._wanted += more
-        while self._wanted > 0:
-            if not self.promise.grow(AHEAD):
-                return False
-            self._wanted -= AHEAD
-        return True
+        return self.promise.claim(more) or (self.promise.grow(max(more, AHEAD)) and self.promise.claim(more))
 
     async def drained(self) -> None:
         """Wait until little waits for the disk, or it has failed."""

@@ -18,7 +18,8 @@ from threading import Thread
 
 from edgeproxy.store import leaving
 from edgeproxy.store.carrying import Carrying
-from edgeproxy.store.filter import Filter, Uses
+from edgeproxy.store.chores import Chores
+from edgeproxy.store.filter import Filter
 from edgeproxy.store.index import is_beyond_use
 from edgeproxy.store.orders import Begin, Finish, Order, Put, Rebuild, Remove, Write
 from edgeproxy.store.queue import Queue
@@ -31,8 +32,6 @@ from edgeproxy.telemetry.counters import Counter
 TRANSACTION_ORDERS = 64
 TRANSACTION_BYTES = 4 << 20
 """Most that one transaction takes: the index's WAL has to hold the pages it changes."""
-SWEEP_STEPS = 40
-"""Steps of looking for what is past its time, each check interval: 10,000 records take 30 ms."""
 ROOM_STEPS = 4096
 """Most steps made to make room for one transaction."""
 
@@ -85,12 +84,12 @@ class Writing:
         self._held: dict[int, list[Order]] = {number: [] for number in numbers}
         self._to_wipe: set[int] = set()
         self._carried = {number: leaving.Carried(means.segment_max // 4) for number in numbers}
-        self._chores: list[Iterator[None]] = []
-        self._rebuilding: set[int] = set()
-        self._sweep = self._sweeps()
+        self._chores = Chores(self.shards, means.wall, means.filter_max, self._rebuilt, self._fault)
         self._due = 0.0
         """When the disk is looked at next, on the monotonic clock."""
         self._old = set(numbers)
+        self._taken: set[int] = set()
+        """Shards that another process holds, as far as was said."""
         self._thread = Thread(target=self._run, name="edgeproxy-disk-writer", daemon=True)
 
     def start(self) -> None:
@@ -109,7 +108,7 @@ class Writing:
     def _run(self) -> None:
         queue = self._means.queue
         while True:
-            busy = bool(self._chores) and not self.off
+            busy = self._chores.waiting and not self.off
             orders = queue.take(0.0 if busy else self._means.check_interval)
             if orders:
                 self._batch(orders)
@@ -135,8 +134,7 @@ class Writing:
             self._check()
         if self._old:
             self._clear_old()
-        if self._chores:
-            self._one_chore()
+        self._chores.step()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong, the thread goes on."""
@@ -167,7 +165,7 @@ class Writing:
                 self._part(shard, orders, outcome)
         finally:
             self._account(number)
-            self._means.space.release(reserved)
+            self._means.space.release(reserved, reserved)
             self._means.tell(outcome)
 
     def _part(self, shard: Shard, orders: list[Order], outcome: Outcome) -> None:
@@ -196,8 +194,7 @@ class Writing:
                 continue
             for order in group:
                 if isinstance(order, Rebuild):
-                    self._rebuilding.add(shard.number)
-                    self._chores.append(self._rebuild(shard))
+                    self._chores.rebuild_filter(shard)
                 else:
                     self._means.carrying.carry_out(shard, order, now)
 
@@ -368,15 +365,10 @@ class Writing:
         os.stat(self._means.root)  # a file system that is not mounted is not to be filled underneath
         for number in list(self.shards):
             self.shards.pop(number).let_go()
-        self._begin_chores_anew()
+        self._chores.forget()  # what they worked on has been closed
 
-    def _begin_chores_anew(self) -> None:
-        """What they worked on has been closed."""
-        self._chores.clear()
-        self._sweep = self._sweeps()
-        for number in self._rebuilding:
-            self._means.tell(Outcome(rebuilt=(number, None)))
-        self._rebuilding.clear()
+    def _rebuilt(self, number: int, filter: Filter | None) -> None:
+        self._means.tell(Outcome(rebuilt=(number, filter)))
 
     def _carry_out_held(self) -> None:
         for number, held in self._held.items():
@@ -393,14 +385,16 @@ class Writing:
             try:
                 self.shards[number] = self._means.open_shard(number)
             except BlockingIOError:
-                _log.warning("shard %d of the disk store is still open in another process", number)
+                if number not in self._taken:
+                    _log.warning("shard %d of the disk store is still open in another process", number)
+                self._taken.add(number)
             except (OSError, sqlite3.Error) as error:
                 self._fault(error)
                 return
             else:
                 self._old.add(number)
                 self._account(number)
-                self._chores.append(self._work_on(self.shards[number], leaving.sweep_files(self.shards[number])))
+                self._chores.sweep_files(self.shards[number])
 
     # Chores
 
@@ -410,41 +404,7 @@ class Writing:
         if len(self.shards) < len(self._numbers):
             self._open()
             self._carry_out_held()
-        for _ in range(SWEEP_STEPS):
-            next(self._sweep)
-
-    def _one_chore(self) -> None:
-        try:
-            next(self._chores[0])
-        except StopIteration:
-            del self._chores[0]
-
-    def _sweeps(self) -> Iterator[None]:
-        """Through all records, over and over."""
-        while True:
-            for shard in list(self.shards.values()):
-                yield from self._work_on(shard, leaving.sweep_records(shard, self._means.wall()))
-            yield
-
-    def _work_on(self, shard: Shard, steps: Iterator[None]) -> Iterator[None]:
-        """Work in steps, which a fault of the disk ends."""
-        try:
-            yield from steps
-        except (OSError, sqlite3.Error) as error:
-            self._fault(error, shard)
-
-    def _rebuild(self, shard: Shard) -> Iterator[None]:
-        new = Filter(2 * shard.totals.objects, self._means.filter_max)
-        filter: Filter | None = new
-        if not shard.uses.fits(shard.totals.objects):
-            shard.uses = Uses(2 * shard.totals.objects, self._means.filter_max)
-        try:
-            yield from leaving.fill_filter(shard, new)
-        except (OSError, sqlite3.Error) as error:
-            self._fault(error, shard)
-            filter = None
-        self._rebuilding.discard(shard.number)
-        self._means.tell(Outcome(rebuilt=(shard.number, filter)))
+        self._chores.look_for_expired()
 
 
 def _first(orders: list[Order]) -> tuple[list[Order], list[Order]]:

@@ -102,6 +102,7 @@ class Counter(IntEnum):
     DISK_CARRIED = ("edgeproxy_disk_carried_total", "Responses in use that were kept when their turn to leave came.")
     DISK_SWEPT = ("edgeproxy_disk_swept_files_total", "Files that belonged to no stored response, removed.")
     DISK_WIPED = ("edgeproxy_disk_wiped_total", "Times a shard began anew: another era, or an index beyond use.")
+    DISK_UNCLEAN = ("edgeproxy_disk_unclean_total", "Shards opened after the system went down with them open.")
     DISK_FAILURES_READ = ("edgeproxy_disk_failures_total", "Faults reported by the disk.", 'operation="read"')
     DISK_FAILURES_WRITE = ("edgeproxy_disk_failures_total", "Faults reported by the disk.", 'operation="write"')
     DISK_OFF = ("edgeproxy_disk_off", "Workers whose disk takes no writes now.", "", True)

@@ -9,10 +9,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.bench import dns, http, policies
+from tests.bench import disk, dns, http, policies
 
 BENCHES = {
     "http": (http, "a node beside nginx and Varnish (the default)"),
+    "disk": (disk, "the disk tier beside a file per object"),
     "dns": (dns, "the resolver beside gdnsd and PowerDNS"),
     "policies": (policies, "what the memory tier evicts: hit ratios and costs of three policies"),
 }

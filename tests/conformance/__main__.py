@@ -1,6 +1,8 @@
 """Plays every case and prints the scoreboard: how many of each kind are satisfied, chapter by chapter.
 
-python -m tests.conformance [--through rules|pop|pop2|tiers]
+python -m tests.conformance [--through rules|pop|pop2|tiers] [--disk]
+
+With --disk the nodes have one, and forget what is in memory after each request.
 """
 
 from __future__ import annotations
@@ -35,14 +37,14 @@ def scoreboard(runner: Callable[[Case], list[str]], exceptions: Mapping[str, str
     return lines, sum(case.id not in exceptions for case, _ in failures)
 
 
-def main(through: str) -> int:
+def main(through: str, disk: bool = False) -> int:
     """Play all cases through the rules alone, or through nodes over sockets, one set of nodes a case."""
     if through == "rules":
         printed, failed = scoreboard(pure.play)
     else:
         arrangement = sockets.Arrangement(through)
         excused = {case: why for (case, where), why in sockets.EXCEPTIONS.items() if where is arrangement}
-        printed, failed = scoreboard(lambda case: asyncio.run(sockets.play(case, arrangement)), excused)
+        printed, failed = scoreboard(lambda case: asyncio.run(sockets.play(case, arrangement, disk=disk)), excused)
     sys.stdout.write("\n".join(printed) + "\n")
     return 1 if failed else 0
 
@@ -51,4 +53,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.conformance")
     choices = ["rules", *(each.value for each in sockets.Arrangement)]
     parser.add_argument("--through", choices=choices, default="rules")
-    sys.exit(main(parser.parse_args().through))
+    parser.add_argument("--disk", action="store_true")
+    options = parser.parse_args()
+    sys.exit(main(options.through, options.disk))

@@ -86,16 +86,19 @@ class Script:
         return f"body {self.number}".encode() if said.body is None else said.body.encode()
 
 
-async def play(case: Case, arrangement: Arrangement) -> list[str]:
-    """What goes wrong when a case is played; nothing, one hopes. Two workers take turns, each beginning once."""
+async def play(case: Case, arrangement: Arrangement, *, disk: bool = False) -> list[str]:
+    """What goes wrong when a case is played; nothing, one hopes. Two workers take turns, each beginning once.
+
+    With a `disk` the nodes keep what is stored there too, and nothing of it in memory from one request to the next.
+    """
     if arrangement is Arrangement.POP2:
-        return [*await _play(case, arrangement, 0), *await _play(case, arrangement, 1)]
-    return await _play(case, arrangement, 0)
+        return [*await _play(case, arrangement, 0, disk), *await _play(case, arrangement, 1, disk)]
+    return await _play(case, arrangement, 0, disk)
 
 
-async def _play(case: Case, arrangement: Arrangement, first: int) -> list[str]:
+async def _play(case: Case, arrangement: Arrangement, first: int, disk: bool) -> list[str]:
     script, found, elapsed = Script(), [], 0.0
-    async with _nodes(case, arrangement, script) as nodes:
+    async with _nodes(case, arrangement, script, disk) as nodes:
         pop = nodes[0]
         for number, ask in enumerate(case.asks):
             elapsed += ask.wait
@@ -113,13 +116,16 @@ async def _play(case: Case, arrangement: Arrangement, first: int) -> list[str]:
                 f"ask {number}: {fault} (first worker: {first})" for fault in faults(ask, _answer(got), seen, now)
             ]
             await until(lambda: not _total(nodes, Counter.FILLS_OPEN))
+            if disk:
+                for each in nodes:
+                    each.forget_everything()
         if failed := _total(nodes, Counter.REQUESTS_FAILED):
             found.append(f"{failed} requests met a fault of ours")
     return found
 
 
 @asynccontextmanager
-async def _nodes(case: Case, arrangement: Arrangement, script: Script) -> AsyncIterator[list[Node]]:
+async def _nodes(case: Case, arrangement: Arrangement, script: Script, disk: bool) -> AsyncIterator[list[Node]]:
     """The nodes of an arrangement, the one that viewers ask first, in front of an origin that plays the script."""
     async with AsyncExitStack() as stack:
         origin = await stack.enter_async_context(ScriptedOrigin())
@@ -127,16 +133,17 @@ async def _nodes(case: Case, arrangement: Arrangement, script: Script) -> AsyncI
         served = [_distribution(case, origin.url)]
         rules = served[0].rules
         regional = None
+        settings = SETTINGS | {"cache": {"memory": "1 MiB", "disk": "16 MiB" if disk else 0, "disk_shards": 2}}
         if arrangement is Arrangement.TIERS:
             regional = await stack.enter_async_context(
-                node(mode=Mode.REGIONAL, distributions=served, rules=rules, settings=SETTINGS, wall=_real_time)
+                node(mode=Mode.REGIONAL, distributions=served, rules=rules, settings=settings, wall=_real_time)
             )
         pop = await stack.enter_async_context(
             node(
                 upstream=regional,
                 distributions=served,
                 rules=rules,
-                settings=SETTINGS,
+                settings=settings,
                 wall=_real_time,
                 workers=2 if arrangement is Arrangement.POP2 else 1,
                 apart=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.soak import dns, fill, store
+from tests.soak import disk, dns, fill, store
 
 
 def main() -> int:
@@ -26,7 +26,15 @@ def main() -> int:
     kept.add_argument("--requests", type=int, default=3000)
     kept.add_argument("--objects", type=int, default=20_000)
     kept.add_argument("--seed", type=int, default=1)
+    tier = names.add_parser("disk", help="kill -9, damage, histories and a million objects at the disk tier")
+    tier.add_argument("--seed", type=int, default=1)
+    tier.add_argument("--kills", type=int, default=200)
+    tier.add_argument("--damages", type=int, default=100)
+    tier.add_argument("--histories", type=int, default=30)
+    tier.add_argument("--objects", type=int, default=1_000_000)
     options = parser.parse_args()
+    if options.name == "disk":
+        return disk.run(options.seed, options.kills, options.damages, options.objects, options.histories)
     if options.name == "fill":
         return fill.run(options.viewers, options.megabytes, options.big, options.herd)
     if options.name == "store":
