@@ -170,7 +170,7 @@ class Pipeline:
         now = self._clocks.wall()
         found = self._supply.in_memory(ask, now)
         decision = self._decide(ask, found, now)
-        if isinstance(decision, Fetch) and self._supply.may_be_on_disk(ask):
+        if isinstance(decision, Fetch | Unsatisfiable) and self._supply.may_be_on_disk(ask):
             found = await self._supply.anywhere(ask, now)
             decision = self._decide(ask, found, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
@@ -258,6 +258,7 @@ class Pipeline:
         """Several parts of something that is not stored: the first tells what the others are parts of. One fetch each
         then, shared with others; instead of an answer that nobody else can use."""
         ask.learned = True
+        ask.trace.reason = reason
         errand = Errand(ask, (), None, False)
         errand.narrowed = foremost(ask.request.headers, ask.serving.settings.fills.interval)
         landing = await self._landing(errand, reason)

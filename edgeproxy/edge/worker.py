@@ -113,7 +113,7 @@ class Worker:
             era, boot = self.page.era, self.page.boot
             wall, monotonic = self._clocks.wall, self._clocks.monotonic
             disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic)
-        return Tiers(memory, disk, owns, settings.promote_max, self._clocks.wall)
+        return Tiers(memory, disk, owns, settings.promote_max, settings.object_max, self._clocks.wall)
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""

@@ -260,17 +260,8 @@ class DiskStore:
 
     async def settled(self) -> bool:
         """Wait until what was ordered so far is carried out; False when the disk takes too long for that, or is off."""
-        try:
-            async with asyncio.timeout(self._settings.disk_timeout):
-                for key in self._pending.under_way():
-                    if self._writing.off:
-                        return False
-                    if key in self._pending:
-                        self._queue.hurry()
-                        await self._pending.wait(key)
-        except TimeoutError:
-            return False
-        return True
+        hurry, off = self._queue.hurry, lambda: self._writing.off
+        return await self._pending.settled(self._settings.disk_timeout, hurry, off)
 
     async def entries(self, pattern: str | None, limit: int, after: str | None = None) -> browsing.Page:
         """Stored responses whose keys fit a glob, a page at a time. Raises ValueError for an `after` that is none."""

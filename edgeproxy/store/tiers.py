@@ -57,6 +57,7 @@ class Tiers:
         disk: DiskStore | None,
         owns: Callable[[bytes], bool],
         promote_max: int,
+        object_max: int,
         wall: Callable[[], float],
     ) -> None:
         """`owns` tells of which keys this worker keeps the copy on disk; bodies up to `promote_max` bytes come into
@@ -66,6 +67,7 @@ class Tiers:
         self.owns = owns
         self._promote_max = min(promote_max, PIECE_MAX)
         self._wall = wall
+        self._largest = object_max
         self._loading: dict[bytes, asyncio.Task[list[Held]]] = {}
 
     def find(self, key: bytes, now: float) -> Sequence[Stored]:
@@ -140,21 +142,24 @@ class Tiers:
         first: int = 0,
         length: int | None,
         onto: Held | None = None,
+        memory_only: bool = False,
     ) -> Deposit | None:
         """A place for `size` bytes from `first` on of a body of `length` bytes (None: unknown); None when there is
         none. `onto`: the stored response that they are further bytes of."""
 
         def tape() -> DiskWriter | None:
-            if self.disk is None or not self.owns(key):
+            if self.disk is None or memory_only or not self.owns(key):
                 return None
             if isinstance(onto, Copy):
                 return self.disk.extend(onto.record, head, terms)
             return self.disk.begin(key, head, terms, length)
 
+        if size is not None and size > self._largest:
+            return None
         if size is None or size <= self.memory.object_max:
             writer = self.memory.begin(key, size)
             if writer is not None:
-                return Deposit(writer, None, tape, first)
+                return Deposit(writer, None, tape, first, self._largest)
         made = tape()
         if made is None:
             return None
@@ -176,9 +181,13 @@ class Tiers:
         terms: Terms,
         length: int,
         onto: tuple[Stored, StoredHead] | None,
+        *,
+        addable: bool,
     ) -> None:
         """What came into memory is a part of a body of `length` bytes, as `head` says. `onto`: the stored response in
-        memory that it belongs to, and its head with this part."""
+        memory that it belongs to, and its head with this part. `addable`: other parts may be added to it, for certain;
+        a part to which none may is not for the disk, which adds parts to one another.
+        """
         writer = deposit.writer
         if writer is None:
             return
@@ -186,7 +195,10 @@ class Tiers:
             writer.commit_part(head, terms, deposit.first, length)
         else:
             writer.extend(onto[0], onto[1], terms, deposit.first)
-        self._behind(key, head, Headers(), terms, deposit.first, writer.blocks, length)
+        if addable:
+            self._behind(key, head, Headers(), terms, deposit.first, writer.blocks, length)
+        elif self.disk is not None and self.owns(key):
+            self.disk.remove((key, head.vary))
 
     def _behind(
         self,
