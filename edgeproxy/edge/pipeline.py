@@ -98,7 +98,8 @@ class Pipeline:
         self.flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
         self._searches = Searches(store.memory, page, ledger)
         cache = serving.settings.cache
-        windows = Windows(fills.windows, fills.window, min(cache.disk_queue, cache.disk // 8) // 4)
+        owed_max = min(cache.disk_queue, cache.disk // 8) // 4
+        windows = Windows(fills.windows, fills.window, owed_max, cache.disk_timeout)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
         self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, counters, clocks)
         spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)

@@ -31,6 +31,7 @@ from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
 from edgeproxy.settings import Cache, Connections, KiB
 from edgeproxy.store.disk import DiskStore
+from edgeproxy.store.layer import Layer
 from edgeproxy.store.memory import MemoryStore
 from edgeproxy.store.tiers import Tiers
 from edgeproxy.telemetry.log import AccessLog
@@ -74,15 +75,17 @@ class Worker:
         clocks: Clocks,
         tls: ssl.SSLContext | None,
         ledger: Ledger | None = None,
+        layer: Layer | None = None,
     ) -> None:
-        """`ledger`: where there is a control plane."""
+        """`ledger`: where there is a control plane. `layer`: the system calls of the disk tier, when they are not the
+        system's own."""
         self.place = place
         self.page = page
         self.counters = page.rows[place.worker]
         settings = serving.settings
         self.log = AccessLog(settings.log, data_dir, self.counters)
         self._clocks = clocks
-        self.store = self._store(settings.cache, data_dir)
+        self.store = self._store(settings.cache, data_dir, layer)
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = self.ledger = ledger or Ledger(page)
@@ -98,7 +101,7 @@ class Worker:
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
 
-    def _store(self, settings: Cache, data_dir: Path) -> Tiers:
+    def _store(self, settings: Cache, data_dir: Path, layer: Layer | None) -> Tiers:
         """Memory, and the disk behind it."""
         largest = min(settings.object_max, settings.memory_object_max)
         memory = MemoryStore(settings.memory, largest, settings.variants_max, self.counters)
@@ -112,7 +115,7 @@ class Worker:
             held = range(self.place.worker, self.place.shards, workers)
             era, boot = self.page.era, self.page.boot
             wall, monotonic = self._clocks.wall, self._clocks.monotonic
-            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic)
+            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic, layer)
         return Tiers(memory, disk, owns, settings.promote_max, settings.object_max, self._clocks.wall)
 
     async def start(self, sockets: Sockets) -> None:

@@ -43,6 +43,15 @@ Held: TypeAlias = Stored | Copy
 """A stored response, wherever its bytes are."""
 
 
+@dataclass(eq=False, slots=True)
+class _Load:
+    """A key being looked up on disk."""
+
+    task: asyncio.Task[list[Held]] | None = None
+    outdated: bool = False
+    """What is kept under it has changed since."""
+
+
 def with_head(held: Held, head: StoredHead) -> Held:
     """The same bytes under a newer head, whatever parts it names: those that are there do not change by it."""
     return replace(held, head=head)
@@ -68,7 +77,7 @@ class Tiers:
         self._promote_max = min(promote_max, PIECE_MAX)
         self._wall = wall
         self._largest = object_max
-        self._loading: dict[bytes, asyncio.Task[list[Held]]] = {}
+        self._loading: dict[bytes, _Load] = {}
 
     def find(self, key: bytes, now: float) -> Sequence[Stored]:
         """What memory holds under a key, the most recently stored last."""
@@ -82,14 +91,29 @@ class Tiers:
         """Everything kept under a key, in memory and on disk. Those who ask at the same time are answered together."""
         loading = self._loading.get(key)
         if loading is None:
-            loading = self._loading[key] = asyncio.get_running_loop().create_task(self._load(key, now), name="load")
-            loading.add_done_callback(lambda _: self._loading.pop(key, None))
-        from_disk = await asyncio.shield(loading)
+            loading = self._loading[key] = _Load()
+            loading.task = asyncio.get_running_loop().create_task(self._load(key, now, loading), name="load")
+        assert loading.task is not None, "it was made with it"
+        from_disk = await asyncio.shield(loading.task)
         in_memory = list(self.memory.find(key, now))
         found: list[Held] = [each for each in from_disk if isinstance(each, Copy)]
         return _united(found, in_memory)
 
-    async def _load(self, key: bytes, now: float) -> list[Held]:
+    async def _load(self, key: bytes, now: float, loading: _Load) -> list[Held]:
+        try:
+            found = await self._from_disk(key, now, loading)
+            return [] if loading.outdated else found
+        finally:
+            if self._loading.get(key) is loading:
+                del self._loading[key]
+
+    def _changes(self, key: bytes) -> None:
+        """What is being read from disk for this key is not what is kept any more."""
+        loading = self._loading.pop(key, None)
+        if loading is not None:
+            loading.outdated = True
+
+    async def _from_disk(self, key: bytes, now: float, loading: _Load) -> list[Held]:
         disk = self.disk
         assert disk is not None, "may_load said so"
         records = await disk.find(key, now)
@@ -98,12 +122,12 @@ class Tiers:
             copy = copy_of(record)
             if not record.whole or record.length > self._promote_max:
                 found.append(copy)
-            elif (promoted := await self._promote(disk, copy)) is not None:
+            elif (promoted := await self._promote(disk, copy, loading)) is not None:
                 found.append(promoted)
         return found
 
-    async def _promote(self, disk: DiskStore, copy: Copy) -> Held | None:
-        """Into memory, unless something under the same Vary has come there meanwhile. None: its bytes are damaged."""
+    async def _promote(self, disk: DiskStore, copy: Copy, loading: _Load) -> Held | None:
+        """Into memory, unless something under the same Vary has come there meanwhile. None: it is of no use."""
         blocks = [] if copy.record.body is None else [copy.record.body]
         position = sum(map(len, blocks))
         try:
@@ -112,7 +136,9 @@ class Tiers:
                 position += len(blocks[-1])
         except DiskFailed:
             return None
-        if any(stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, self._wall())):
+        if loading.outdated or any(
+            stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, self._wall())
+        ):
             return None
         writer = self.memory.begin(copy.key, copy.length)
         if writer is None:
@@ -167,6 +193,7 @@ class Tiers:
 
     async def commit(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
         """A body is whole: keep it."""
+        self._changes(key)
         writer = deposit.writer
         if deposit.tape is not None:
             await deposit.settle(head, trailers, terms)
@@ -191,6 +218,7 @@ class Tiers:
         writer = deposit.writer
         if writer is None:
             return
+        self._changes(key)
         if onto is None:
             writer.commit_part(head, terms, deposit.first, length)
         else:
@@ -221,6 +249,10 @@ class Tiers:
 
     async def close(self, deadline: float) -> None:
         """Write what waits, at most `deadline` seconds."""
+        tasks = [loading.task for loading in self._loading.values() if loading.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.disk is not None:
             await self.disk.close(deadline)
 
@@ -231,6 +263,7 @@ class Tiers:
 
     def refresh(self, held: Held, head: StoredHead, terms: Terms) -> Held:
         """The same bytes under a newer head. Returns the new entry."""
+        self._changes(held.key)
         stored = held.stored if isinstance(held, Copy) else held
         if self.disk is not None and self.owns(held.key):
             self.disk.refresh(held.record if isinstance(held, Copy) else (held.key, held.head.vary), head, terms)
@@ -244,6 +277,7 @@ class Tiers:
 
     def remove(self, held: Held) -> None:
         """Forget one response."""
+        self._changes(held.key)
         stored = held.stored if isinstance(held, Copy) else held
         if stored is not None:
             self.memory.remove(stored)
@@ -252,6 +286,7 @@ class Tiers:
 
     def drop(self, key: bytes) -> int:
         """Forget everything under a key; how many variants of it memory held."""
+        self._changes(key)
         if self.disk is not None and self.owns(key):
             self.disk.drop(key)
         return self.memory.drop(key)

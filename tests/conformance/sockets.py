@@ -60,6 +60,14 @@ EXCEPTIONS: dict[tuple[str, Arrangement], str] = {
 }
 """Cases that do not hold in an arrangement, and the sentence that permits it."""
 
+EXCEPTIONS_WITH_DISK = {
+    "part-no-validator": (
+        "RFC 9111 section 3.3: a cache MAY store an incomplete response. A part without a strong validator, to which "
+        "nothing may ever be added, is kept in memory only, and this run forgets what is there."
+    ),
+}
+"""Cases that do not hold when all that is kept is on disk."""
+
 
 class Script:
     """The origin's side of a case."""
