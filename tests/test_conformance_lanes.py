@@ -21,7 +21,9 @@ async def test_case(case: Case) -> None:
 
 @pytest.mark.parametrize("arrangement", Arrangement, ids=lambda arrangement: arrangement.value)
 async def test_the_lane_takes_part(arrangement: Arrangement) -> None:
-    assert await differences(FRESH, arrangement) == ([], 4)
+    found, at_once = await differences(FRESH, arrangement)
+    assert found == []
+    assert at_once >= 3
 
 
 async def test_a_lane_that_says_something_else_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

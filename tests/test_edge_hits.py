@@ -128,15 +128,15 @@ async def test_a_part_a_304_and_a_head_come_from_the_lane() -> None:
 async def test_the_log_tells_of_hits_what_it_tells_of_all_requests() -> None:
     head = get("/small", "User-Agent: a b", "Referer: http://r/?x", "X-Forwarded-For: 1.2.3.4")
     async with prepared(head, log={"path": "DATA_DIR/log", "format": "w3c", "flush_interval": 0.01}) as pop:
-        await pop.reaches(Counter.LOG_LINES, 3)
+        await pop.reaches(Counter.LOG_LINES, 4)
         rows = [line.split("\t") for line in (pop.directory / "log").read_text().splitlines() if line[0] != "#"]
-        asked, at_once = rows[1], rows[2]
+        asked, at_once = rows[2], rows[3]
         ours = {14, 18, 27}  # id, time-taken, time-to-first-byte
         assert [one for place, one in enumerate(asked) if place not in ours] == [
             one for place, one in enumerate(at_once) if place not in ours
         ]
         assert at_once[9:11] == ["http://r/?x", "a%20b"]
-        assert (pop.count(Counter.RESULT_HIT), pop.count(Counter.REQUESTS)) == (2, 3)
+        assert (pop.count(Counter.RESULT_HIT), pop.count(Counter.REQUESTS)) == (3, 4)
 
 
 async def test_a_viewer_that_reads_nothing_is_given_little_and_nobody_waits_for_it() -> None:
