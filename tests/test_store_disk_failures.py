@@ -96,6 +96,9 @@ async def test_a_disk_that_cannot_be_written_is_off_for_a_while(
         assert counted(store, Counter.DISK_REFUSED_FAILED) > 0
         put(store, b"later", b"stored")
         assert await bodies(store, b"later") == [b"stored"]
+        writer.abandon(keep=False)
+        await until(lambda: store._queue.weight == 0)
+        assert (store._space._promised, store._space._due) == (0, 0), "all of it was given back, once"
     async with disk(tmp_path) as store:
         for key, expected in ((b"kept", [b"old"]), (b"later", [b"stored"])):
             assert await bodies(store, key) == expected
@@ -132,9 +135,10 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> 
             return super().read(descriptor, size, offset)
 
     layer = Slow()
-    async with disk(tmp_path, settings(disk_timeout=0.05, disk_check_interval=50), layer=layer) as store:
+    async with disk(tmp_path, settings(disk_check_interval=50), layer=layer) as store:
         put(store, b"k", b"x")
         assert await bodies(store, b"k") == [b"x"]
+        store._settings = settings(disk_timeout=0.05)
         layer.stuck = True
         assert await store.find(b"k", NOW) == []
         assert counted(store, Counter.DISK_SLOW) == 1
