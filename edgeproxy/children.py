@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -35,6 +36,7 @@ from edgeproxy.dns.parts import ResolverParts
 from edgeproxy.dns.policy import Client
 from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
+from edgeproxy.dns.standing import Verdict
 from edgeproxy.dns.zone import Zone
 from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.feeding import Followed, observing, prepare
@@ -49,6 +51,9 @@ from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.telemetry.counters import Counters
 
 log = logging.getLogger(__name__)
+
+FINDING_SECONDS = 10.0
+"""How long a resolver that starts with its POPs waits for them before it answers all the same."""
 
 
 def _life(
@@ -114,10 +119,13 @@ def resolver_child(
     admins_of: Callable[[Settings], Mapping[str, str]],
     follow: Whom | None = None,
     data_dir: Path = Path(),
+    *,
+    beside_nodes: bool = False,
 ) -> ResolverChild:
     """The resolver of a configuration. `settings_of` gives its settings with the addresses that nodes really have,
     `admins_of` where the admin listeners of POPs answer (URL by name). `follow`: the control plane whose distributions
-    it answers for; what it knows of it is kept below `data_dir`.
+    it answers for; what it knows of it is kept below `data_dir`. `beside_nodes`: the POPs start with it, and it is not
+    ready before it has found them.
 
     Raises ConfigError when an address cannot be had, or the database of locations cannot be used.
     """
@@ -164,6 +172,8 @@ def resolver_child(
                 files[0] = fresh
 
         async with observing(follow, data_dir / "resolver", lambda: use(files[0], settings_changed=False)):
+            if beside_nodes:
+                await _found(parts)
             await _until_told(channel, reload)
         await runner.cleanup()
         await parts.close()
@@ -172,6 +182,16 @@ def resolver_child(
     sockets = [admin, *(each for listener in listeners for each in (listener.udp, listener.tcp))]
     child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
     return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}", zone_of)
+
+
+async def _found(parts: ResolverParts) -> None:
+    """Wait until every POP has said that it is ready, FINDING_SECONDS at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINDING_SECONDS):
+            while any(  # noqa: ASYNC110  # checks of health have no event
+                each.verdict is not Verdict.READY for each in parts.health.standings.values()
+            ):
+                await asyncio.sleep(0.02)
 
 
 def explanation_of_file(configuration: Configuration, ip: str, name: str) -> Explanation:
