@@ -47,9 +47,20 @@ PURE = {*WORDS, "rules", "cloudfront", "reading", "validation"}
 PURE_FILES = {
     *(
         f"dns/{name}.py"
-        for name in ("policy", "answer", "query", "zone", "networks", "geography", "latency", "standing")
+        for name in (
+            "policy",
+            "answer",
+            "records",
+            "edns",
+            "query",
+            "zone",
+            "networks",
+            "geography",
+            "latency",
+            "standing",
+        )
     ),
-    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "tally", "explain")),
+    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "verdicts", "tally", "explain")),
     "telemetry/record.py",
 }
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
@@ -67,7 +78,7 @@ HOMES = {
     },
     "uvloop": {"nodes.py"},
     "httptools": {"upstream"},
-    "dns": {"dns/answer.py"},
+    "dns": {"dns/records.py"},
     "maxminddb": {"dns/location.py"},
     "cachetools": {"store/memory.py", "store/eviction.py", "edge"},
     "click": {"cli.py"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from edgeproxy.dns.answer import Conditions
@@ -63,7 +62,7 @@ def explain(
         "reason": choice.reason.name.lower(),
         "because": choice.reason.value,
         "scope": choice.scope,
-        "location": asdict(ranking.location),
+        "location": ranking.location._asdict(),
         "tried": tried,
         "not_covered": sorted(zone.policy.names - set(content.allowed)) if content.allowed is not None else [],
         "ranking": pops,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EARTH_RADIUS_KM = 6371.0
 KM_PER_MS = 100.0
@@ -12,8 +12,7 @@ DETOUR, HANDLING_MS = 1.6, 5.0
 """Real paths are one and a half to two times as long as straight ones, and end in an access network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):  # made for each network that asks: three times as fast as a frozen dataclass
     """Where something is, as far as known: degrees north and east, both or neither; country as ISO 3166-1 alpha-2."""
 
     latitude: float | None = None

@@ -9,7 +9,6 @@ from functools import partial
 from edgeproxy.dns.explain import Explanation, explain
 from edgeproxy.dns.health import Health, Sample
 from edgeproxy.dns.latency import Latency
-from edgeproxy.dns.memo import bucket_of
 from edgeproxy.dns.networks import Client
 from edgeproxy.dns.server import Server
 from edgeproxy.dns.zone import Zone
@@ -91,7 +90,7 @@ class ResolverParts:
         self._changed(changed)
 
     def _changed(self, clients: Iterable[Client]) -> None:
-        self.server.remeasured({bucket_of(client) for client in clients})
+        self.server.remeasured(clients)
 
     async def _explore(self, latency: Latency) -> None:
         while True:

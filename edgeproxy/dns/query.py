@@ -35,10 +35,34 @@ DO = 0x8000
 """The one flag of EDNS (RFC 3225)."""
 
 OPT = 41
-SUBNET_OPTION = 8
-COOKIE_OPTION = 10
+NSID_OPTION, SUBNET_OPTION, COOKIE_OPTION, KEEPALIVE_OPTION, ERROR_OPTION = 3, 8, 10, 11, 15
+"""EDNS options (RFC 5001, 7871, 7873, 7828, 8914)."""
 COOKIE_LENGTHS = frozenset({8, *range(16, 41)})
 """A client's half alone, or with a server's of 8 to 32 bytes (RFC 7873 §4)."""
+
+
+class Type(IntEnum):
+    """Of records: those that have answers here, or a verdict of their own."""
+
+    A = 1
+    NS = 2
+    CNAME = 5
+    SOA = 6
+    HINFO = 13
+    TXT = 16
+    AAAA = 28
+    HTTPS = 65
+    TKEY = 249
+    TSIG = 250
+    IXFR = 251
+    AXFR = 252
+    MAILB = 253
+    MAILA = 254
+    ANY = 255
+
+
+STEERED = frozenset({Type.A, Type.AAAA, Type.HTTPS})
+"""What a distribution's name stands for depends on who asks for these."""
 
 
 class Rcode(IntEnum):
@@ -77,6 +101,10 @@ class Edns:
     subnet: Subnet | None = None
     cookie: bytes = b""
     """As sent: the client's half, and the server's if it has one; empty when there is none."""
+    nsid: bool = False
+    """It asks which server answers."""
+    keepalive: bool = False
+    """It asks how long a connection may be idle."""
     ends_in_subnet: bool = False
     """The client subnet's address is the end of the whole message: nothing follows it."""
     verdict: Rcode = Rcode.NOERROR
@@ -212,9 +240,10 @@ def _read_edns(payload: int, ttl: int, options: bytes) -> Edns:
 
 
 def _read_options(edns: Edns, options: bytes) -> Edns:
-    """Client subnet and cookie among the options; the others are ignored (RFC 6891 §6.1.2)."""
+    """What is known among the options; the others are ignored (RFC 6891 §6.1.2)."""
     subnet: Subnet | None = None
     cookie = b""
+    nsid = keepalive = False
     position = count = code = 0
     while position < len(options):
         if position + _OPTION_HEAD.size > len(options) or count == OPTIONS_MAX:
@@ -232,7 +261,12 @@ def _read_options(edns: Edns, options: bytes) -> Edns:
             cookie = options[start:position]
             if length not in COOKIE_LENGTHS:
                 raise _Malformed
-    return replace(edns, subnet=subnet, cookie=cookie, ends_in_subnet=code == SUBNET_OPTION)
+        elif code == NSID_OPTION:  # what it holds is ignored (RFC 5001 §2.1)
+            nsid = True
+        elif code == KEEPALIVE_OPTION:
+            keepalive = True
+    last = code == SUBNET_OPTION
+    return replace(edns, subnet=subnet, cookie=cookie, nsid=nsid, keepalive=keepalive, ends_in_subnet=last)
 
 
 def _subnet(option: bytes) -> Subnet:

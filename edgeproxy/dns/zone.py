@@ -93,6 +93,8 @@ class Zone:
     """TXT records by name, each one's wire form (length-prefixed strings)."""
     negative: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     """By apex: the names its SOA record mentions, and all above them within our zones."""
+    complete: bool = True
+    """All distributions are known. Until then nothing is said not to exist."""
 
     @staticmethod
     def build(
