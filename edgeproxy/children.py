@@ -9,7 +9,7 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,15 @@ from aiohttp import web
 from edgeproxy.binding import address_of, listening
 from edgeproxy.configuration import Configuration
 from edgeproxy.control.api import Control, KnownNode, new_session
+from edgeproxy.control.api import application as control_application
+from edgeproxy.control.db import Database
+from edgeproxy.control.loading import load_files
+from edgeproxy.control.managed import managed
+from edgeproxy.control.orders import Orders
+from edgeproxy.control.plane import Pace, Plane
+from edgeproxy.control.rest import Bounds, Rest
+from edgeproxy.control.state import Names
+from edgeproxy.control.streams import Streams
 from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.admin import serve_admin
 from edgeproxy.dns.answer import CALM
@@ -28,9 +37,11 @@ from edgeproxy.dns.policy import Client, Located
 from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
 from edgeproxy.dns.zone import Zone
-from edgeproxy.errors import ConfigError, Fault
-from edgeproxy.nodes import obey, run_loop
+from edgeproxy.errors import ConfigError, EdgeError, Fault
+from edgeproxy.feeding import Followed, observing, prepare
+from edgeproxy.following.follower import Whom
 from edgeproxy.origin.server import application as origin_application
+from edgeproxy.processes import obey, run_loop
 from edgeproxy.settings import Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
@@ -82,7 +93,7 @@ def origin_child(root: Path, listener: socket.socket, drain: float) -> Child:
         return origin_application(root, time.time)
 
     live = _life(application, listener, drain)
-    return Child("origin", lambda channel: run_loop(live(channel)), sockets=[listener])
+    return Child("origin", lambda channel: run_loop(live(channel)), sockets=[listener], stage=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +111,12 @@ def resolver_child(
     configuration: Configuration,
     settings_of: Callable[[Configuration], Settings],
     admins_of: Callable[[Settings], Mapping[str, str]],
+    follow: Whom | None = None,
+    data_dir: Path = Path(),
 ) -> ResolverChild:
     """The resolver of a configuration. `settings_of` gives its settings with the addresses that nodes really have,
-    `admins_of` where the admin listeners of POPs answer (URL by name).
+    `admins_of` where the admin listeners of POPs answer (URL by name). `follow`: the control plane whose distributions
+    it answers for; what it knows of it is kept below `data_dir`.
 
     Raises ConfigError when an address cannot be had, or the database of locations cannot be used.
     """
@@ -119,6 +133,9 @@ def resolver_child(
         raise ConfigError([Fault("", "resolver.listen", where, str(error.strerror or error))]) from None
     admin = listening(settings.resolver.admin)[0]
 
+    if follow is not None:
+        prepare(data_dir / "resolver")
+
     async def live(channel: Channel) -> int:
         counters = Counters()
         surroundings = Surroundings(time.time, time.monotonic, os.urandom)
@@ -128,16 +145,25 @@ def resolver_child(
         await parts.start()
         runner = await serve_admin(parts, admin)
 
+        files, followed = [configuration], Followed(data_dir / "resolver")
+
+        async def use(fresh: Configuration, *, settings_changed: bool) -> None:
+            if follow is not None and (told := followed.distributions(fresh, anew=settings_changed)):
+                fresh = replace(fresh, distributions=told)
+            anew, zone = settings_of(fresh), zone_of(fresh)
+            await parts.use(anew, zone, admins_of(anew))
+
         async def reload(sources: Sources) -> None:
             try:
                 fresh = sources.configuration(os.environ)
-                anew, zone = settings_of(fresh), zone_of(fresh)
-            except ConfigError as error:  # the parent could use it all: a file has changed since
+                await use(fresh, settings_changed=True)
+            except EdgeError as error:  # the parent could use it all: a file has changed since
                 log.error("SIGHUP: the resolver keeps its old configuration:\n%s", error)
             else:
-                await parts.use(anew, zone, admins_of(anew))
+                files[0] = fresh
 
-        await _until_told(channel, reload)
+        async with observing(follow, data_dir / "resolver", lambda: use(files[0], settings_changed=False)):
+            await _until_told(channel, reload)
         await runner.cleanup()
         await parts.close()
         return 0
@@ -165,22 +191,85 @@ def _finder(locations: Locations | None) -> Callable[[Client], Located] | None:
     return None if locations is None else locations.find
 
 
-def control_child(listener: socket.socket, nodes: Sequence[KnownNode], test_clock: bool) -> Child:
-    offset = [0.0]
+@dataclass(frozen=True, slots=True)
+class ControlSetting:
+    """What a control plane is made of."""
 
-    def advance(seconds: float) -> None:
-        offset[0] += seconds
+    configuration: Configuration
+    nodes: Sequence[KnownNode]
+    data_dir: Path
+    listener: socket.socket
+    test_clock: bool = False
+    alone: bool = False
+    """All nodes there are have the names of `nodes`: others on its list are of another time (`up`)."""
 
-    async def application() -> web.Application:
-        session = new_session()
-        control = Control(nodes, lambda: time.time() + offset[0], advance if test_clock else None, session)
-        made = control.application()
 
-        async def goodbye(_: web.Application) -> None:
-            await session.close()
+def control_child(setting: ControlSetting) -> Child:
+    """The control plane. It answers when the files are loaded."""
 
-        made.on_cleanup.append(goodbye)
-        return made
+    async def live(channel: Channel) -> int:
+        offset = [0.0]
 
-    live = _life(application, listener, 5)
-    return Child("control", lambda channel: run_loop(live(channel)), sockets=[listener])
+        def advance(seconds: float) -> None:
+            offset[0] += seconds
+
+        def wall() -> float:
+            return time.time() + offset[0]
+
+        try:
+            plane = _plane(setting, wall)
+        except ConfigError as error:
+            channel.send({"error": str(error)})
+            return 1
+        await plane.start()
+        await _load(plane, setting.configuration, channel)
+        for name in set(plane.state.members) - {node.name for node in setting.nodes} if setting.alone else ():
+            await plane.leave(name)
+        settings = setting.configuration.settings
+        bounds = Bounds(
+            settings.control.invalidation_paths_max, settings.control.invalidation_wildcards_max, settings.control.hold
+        )
+        keys = {key.id: key.secret for key in settings.control.access_keys}
+        async with new_session() as session:
+            made = control_application(
+                Control(setting.nodes, wall, advance if setting.test_clock else None, session),
+                Rest(plane, keys, time.time, os.urandom, bounds),
+                Streams(plane, settings.tier.key),
+                Orders(plane, bounds),
+                settings.tier.key,
+            )
+            runner = web.AppRunner(
+                made, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=0
+            )
+            await runner.setup()
+            await web.SockSite(runner, setting.listener).start()
+
+            async def reload(sources: Sources) -> None:
+                try:
+                    await _load(plane, sources.configuration(os.environ), channel)
+                except ConfigError as error:  # the parent could use it all: a file has changed since
+                    log.error("SIGHUP: the control plane keeps what it has:\n%s", error)
+
+            await _until_told(channel, reload)
+            await runner.cleanup()
+        await plane.close()
+        return 0
+
+    return Child("control", lambda channel: run_loop(live(channel)), sockets=[setting.listener], stage=2)
+
+
+def _plane(setting: ControlSetting, wall: Callable[[], float]) -> Plane:
+    settings = setting.configuration.settings
+    names = Names(os.urandom)
+    database = Database(setting.data_dir / "control" / "control.db")
+    state = database.load(lambda: names.short(""), settings.zone)
+    state.managed = managed()
+    pace = Pace(settings.control.heartbeat, settings.control.lease)
+    return Plane(state, database, names, wall, time.monotonic, pace, settings.control.invalidations_kept)
+
+
+async def _load(plane: Plane, configuration: Configuration, channel: Channel) -> None:
+    try:
+        await load_files(plane, configuration.given)
+    except ConfigError as error:
+        channel.send({"error": f"the control plane refuses files, and keeps what it has of them:\n{error}"})

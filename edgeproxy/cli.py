@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ import click
 
 from edgeproxy import __version__
 from edgeproxy.errors import ConfigError, EdgeError
+from edgeproxy.running import COMMANDS, FAILED, USAGE, data_dir_option, endpoint
 from edgeproxy.units import address_text
-
-OK, FAILED, USAGE = 0, 1, 2
 
 
 class _Address(click.ParamType[str]):
@@ -31,21 +29,6 @@ class _Address(click.ParamType[str]):
 
 ADDRESS = _Address()
 
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="EDGEPROXY_DATA",
-    default=".edgeproxy",
-    show_default=True,
-    help="Where logs, certificates and endpoints.json are kept ($EDGEPROXY_DATA).",
-)
-_control = click.option(
-    "--control",
-    "control_url",
-    metavar="URL",
-    envvar="EDGEPROXY_CONTROL",
-    help="The control plane of a running CDN ($EDGEPROXY_CONTROL); default: the one in --data-dir.",
-)
 _config = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Settings file (TOML)."
 )
@@ -96,7 +79,7 @@ Examples:
 """
 )
 @_config
-@_data_dir
+@data_dir_option
 @click.option("--origin", metavar="URL", help="Your own application, instead of the demo site.")
 @_clock
 def up(config: Path | None, data_dir: Path, origin: str | None, clock: str) -> None:
@@ -128,7 +111,7 @@ Examples:
     type=click.Choice(["rfc9111", "cloudfront"]),
     help="Caching rules.  [default: rfc9111; with --config as each distribution says]",
 )
-@_data_dir
+@data_dir_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per processor]")
 @click.option("--admin", type=ADDRESS, help="Health, metrics, clock.  [default: a free port of 127.0.0.1]")
 @click.option("--access-log", metavar="PATH|-|off", help="Access log.  [default: access.log in the node's data]")
@@ -186,8 +169,9 @@ Examples:
 """,
 )
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
+@data_dir_option
 @click.pass_context
-def resolver(context: click.Context, config: Path | None) -> None:
+def resolver(context: click.Context, config: Path | None, data_dir: Path) -> None:
     """Run the DNS resolver that sends each client to its POP, or ask where it sends one."""
     if context.invoked_subcommand is not None:
         return
@@ -198,6 +182,7 @@ def resolver(context: click.Context, config: Path | None) -> None:
     sys.exit(
         roles.resolver(
             config,
+            data_dir,
             lambda made: roles.say(f"resolver listens on {', '.join(made['resolver'])}, admin {made['admin']}"),
         )
     )
@@ -213,14 +198,14 @@ FILE's does not run, the answer is what the file alone says: nothing is measured
 @click.argument("ip")
 @click.argument("name")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings file.")
-@_data_dir
+@data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def resolver_explain(ip: str, name: str, config: Path | None, data_dir: Path, as_json: bool) -> None:
     """Print which POP a client at IP is sent to for NAME, and the numbers behind it."""
     from edgeproxy import roles
     from edgeproxy.dns.explain import text
 
-    said = roles.explain(ip, name, config, None if config is not None else _endpoint("resolver_admin", data_dir))
+    said = roles.explain(ip, name, config, None if config is not None else endpoint("resolver_admin", data_dir))
     click.echo(json.dumps(said, indent=2) if as_json else text(said))
 
 
@@ -239,15 +224,25 @@ def origin(root: Path, listen: str) -> None:
     sys.exit(roles.origin(root, listen, lambda made: roles.say(f"origin listens on {made['origin']}")))
 
 
-@main.command()
+@main.command(
+    epilog="""\b
+Examples:
+  edgeproxy control --config configs/compose.toml --data-dir /var/lib/edgeproxy
+  aws cloudfront list-distributions --endpoint-url http://127.0.0.1:8400
+"""
+)
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Settings file.")
+@data_dir_option
 @_clock
-def control(config: Path, clock: str) -> None:
-    """Run the control plane."""
+def control(config: Path, data_dir: Path, clock: str) -> None:
+    """Run the control plane: CloudFront's API, and the feed that nodes follow."""
     from edgeproxy import roles
 
+    test_clock = clock == "test"
     sys.exit(
-        roles.control(config, clock == "test", lambda made: roles.say(f"control plane listens on {made['control']}"))
+        roles.control(
+            config, data_dir, test_clock, lambda made: roles.say(f"control plane listens on {made['control']}")
+        )
     )
 
 
@@ -274,69 +269,13 @@ def check(file: Path | None, reference: bool) -> None:
     click.echo(configuration.check_text(file, os.environ))
 
 
-@main.command(
-    epilog="""\b
-Examples:
-  edgeproxy status
-  edgeproxy status --json | jq '.nodes[].ready'
-Exit code: 0 when every node is ready, 1 when one is not, 2 when no CDN was found.
-"""
-)
-@_control
-@_data_dir
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def status(control_url: str | None, data_dir: Path, as_json: bool) -> None:
-    """Show a running CDN's nodes and counters."""
-    from edgeproxy import tables
-    from edgeproxy.control.client import ask
-
-    answer = ask(_control_url(control_url, data_dir), "/status")
-    nodes: Sequence[Mapping[str, Any]] = answer["nodes"]  # Any: JSON
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        tables.status(nodes)
-    sys.exit(OK if all(node.get("ready") for node in nodes) else FAILED)
-
-
-@main.command(
-    epilog="""\b
-Exit code: 0 when the POP has been told, 1 when it could not be, or there is none of this name; 2 when no CDN was found.
-"""
-)
-@click.argument("pop")
-@_control
-@_data_dir
-def drain(pop: str, control_url: str | None, data_dir: Path) -> None:
-    """Have no more viewers sent to POP; the resolver follows with its next check. Those that come are still served."""
-    _order(pop, "drain", control_url, data_dir)
-
-
-@main.command()
-@click.argument("pop")
-@_control
-@_data_dir
-def undrain(pop: str, control_url: str | None, data_dir: Path) -> None:
-    """Have viewers sent to POP again. Exit codes are those of `drain`."""
-    _order(pop, "undrain", control_url, data_dir)
-
-
-def _order(pop: str, order: str, control_url: str | None, data_dir: Path) -> None:
-    from urllib.parse import quote
-
-    from edgeproxy.control.client import tell
-
-    tell(_control_url(control_url, data_dir), f"/nodes/{quote(pop, safe='')}/{order}")
-    click.echo(f"{pop}: {'drained' if order == 'drain' else 'in service again'}")
-
-
 @main.group()
 def ca() -> None:
     """The local certificate authority."""
 
 
 @ca.command("path")
-@_data_dir
+@data_dir_option
 def ca_path(data_dir: Path) -> None:
     """Print where its certificate is, made on first use:  curl --cacert $(edgeproxy ca path) ..."""
     from edgeproxy import roles
@@ -345,7 +284,7 @@ def ca_path(data_dir: Path) -> None:
 
 
 @ca.command("export")
-@_data_dir
+@data_dir_option
 def ca_export(data_dir: Path) -> None:
     """Print its certificate (PEM)."""
     from edgeproxy import roles
@@ -353,21 +292,8 @@ def ca_export(data_dir: Path) -> None:
     click.echo(roles.authority_path(data_dir).read_text(), nl=False)
 
 
-def _control_url(given: str | None, data_dir: Path) -> str:
-    return given.rstrip("/") if given is not None else _endpoint("control", data_dir)
-
-
-def _endpoint(name: str, data_dir: Path) -> str:
-    file = data_dir / "endpoints.json"
-    try:
-        return str(json.loads(file.read_text())[name])
-    except (OSError, ValueError, KeyError):
-        click.echo(
-            f"error: no running CDN found: {file} is not there. Start one with `edgeproxy up`, or name it with "
-            f"{'--config FILE' if name == 'resolver_admin' else '--control URL'}.",
-            err=True,
-        )
-        sys.exit(USAGE)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

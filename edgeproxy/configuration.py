@@ -11,28 +11,42 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgeproxy.cloudfront.addresses import Endpoint, endpoint, is_host_name
 from edgeproxy.cloudfront.behaviors import legacy_values
 from edgeproxy.cloudfront.distribution import QUOTAS, Reading, is_distribution, read_distribution
 from edgeproxy.cloudfront.parts import Listed
-from edgeproxy.cloudfront.policies import Policies, is_policy
+from edgeproxy.cloudfront.policies import Policies, PolicyKind, is_policy, policies_in
 from edgeproxy.cloudfront.schema import CookiePreference, Forwarded
 from edgeproxy.errors import ConfigError, Fault
+from edgeproxy.feed import Deployed
 from edgeproxy.model import Behavior, Caching, Distribution, Forwarding, KeyParts, Origin, Rules, Ttl
 from edgeproxy.reading import Document, Note, parse_json, parse_toml, read_bytes, read_text, refused
 from edgeproxy.reference import reference_text
-from edgeproxy.settings import DistributionFile, Settings
+from edgeproxy.settings import AccessKey, DistributionFile, Settings
 from edgeproxy.topology import resolved, setting_faults, setting_notes
 from edgeproxy.validation import sound, validate
 
 __all__ = ["Configuration", "Note", "check_text", "load", "origin_only", "reference_text"]
 
 TIER_KEY = "EDGEPROXY_TIER_KEY"
+ACCESS_KEYS = "EDGEPROXY_ACCESS_KEYS"
 DISTRIBUTIONS_MAX = 500
 """CloudFront's quota for an account (fact sheet 14)."""
 POLICY_FILES_MAX = 500
 ALIASES_MAX = QUOTAS["Aliases"][0]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A distribution or a policy as its file has it, for a control plane to start from."""
+
+    kind: str
+    """Under which name the API wraps it: Distribution, CachePolicy and so on."""
+    id: str
+    config: dict[str, Any]  # Any: JSON
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,10 @@ class Configuration:
     notes: tuple[Note, ...]
     """What was accepted and has no effect, or not the expected one."""
     path: str
+    given: tuple[Given, ...] = ()
+    """What its files hold: policies first, then distributions."""
+    stand_in: str | None = None
+    """URL of the one origin that stands for all those of the files (`up --origin`)."""
 
 
 def load(path: Path, environment: Mapping[str, str], read: Callable[[Path], bytes] = read_bytes) -> Configuration:
@@ -56,8 +74,10 @@ def load(path: Path, environment: Mapping[str, str], read: Callable[[Path], byte
     document = parse_toml(read_text(path, read), str(path))
     tier_key = document.at(("tier", "key")) or environment.get(TIER_KEY) or None
     settings, faults = validate(Settings, document)
-    faults += setting_faults(document, tier_key if isinstance(tier_key, str) else None)
-    policies, found = _policies(document, read)
+    access_keys, found = _access_keys(environment.get(ACCESS_KEYS, ""))
+    faults += found
+    faults += setting_faults(document, tier_key if isinstance(tier_key, str) else None, bool(access_keys))
+    policies, given, found = _policies(document, read)
     faults += found
     readings, found = _readings(document, policies, read)
     faults += found
@@ -67,11 +87,42 @@ def load(path: Path, environment: Mapping[str, str], read: Callable[[Path], byte
     if settings is None or faults:
         raise refused(faults)
     settings = _completed(document, settings, tier_key if isinstance(tier_key, str) else None)
+    every = [*settings.control.access_keys, *access_keys]
+    settings = settings.model_copy(update={"control": settings.control.model_copy(update={"access_keys": every})})
     notes = [*setting_notes(document, settings), *_unused_redirects(document, readings)]
     for reading in readings:
         notes += reading.notes
     distributions = tuple(reading.distribution for reading in readings if reading.distribution is not None)
-    return Configuration(settings, distributions, tuple(notes), str(path))
+    for reading in readings:
+        if isinstance(reading.config.data, dict):
+            given.append(Given("Distribution", reading.id, reading.config.data, reading.config.file))
+    return Configuration(settings, distributions, tuple(notes), str(path), tuple(given))
+
+
+def _access_keys(text: str) -> tuple[list[AccessKey], list[Fault]]:
+    """ID:SECRET, several with commas between."""
+    found = [each.strip().partition(":") for each in text.split(",") if each.strip()]
+    if all(id.isalnum() and id.isascii() and 16 <= len(secret) <= 128 for id, _, secret in found):
+        return [AccessKey(id=id, secret=secret) for id, _, secret in found], []
+    expected = "expected ID:SECRET, several with commas between; a secret has 16 to 128 characters"
+    return [], [Fault("", ACCESS_KEYS, "not shown", expected)]
+
+
+def distribution_in(deployed: Deployed, settings: Settings) -> Distribution:
+    """What a record of the feed means on a node with these settings. Raises ConfigError for what this version of the
+    program cannot read."""
+    policies, faults = Policies(), list[Fault]()
+    names = {kind.value for kind in PolicyKind}
+    for resource in deployed.resources:
+        if resource.keys() & names:
+            faults += policies.read(Document(deployed.id, resource))
+    config = Document(deployed.id, deployed.config, ("DistributionConfig",))
+    redirects = _redirects(Document("", {"origins": settings.origins}))
+    reading = read_distribution(config, id=deployed.id, zone=settings.zone, policies=policies, redirects=redirects)
+    faults += reading.faults
+    if reading.distribution is None or faults:
+        raise refused(faults)
+    return reading.distribution
 
 
 def _completed(document: Document, settings: Settings, tier_key: str | None) -> Settings:
@@ -107,8 +158,8 @@ def _json(path: Path, read: Callable[[Path], bytes], faults: list[Fault]) -> Doc
         return None
 
 
-def _policies(document: Document, read: Callable[[Path], bytes]) -> tuple[Policies, list[Fault]]:
-    policies, faults = Policies(), list[Fault]()
+def _policies(document: Document, read: Callable[[Path], bytes]) -> tuple[Policies, list[Given], list[Fault]]:
+    policies, given, faults = Policies(), list[Given](), list[Fault]()
     names = document.at(("policies",))
     if isinstance(names, list) and len(names) > POLICY_FILES_MAX:
         faults.append(document.fault(("policies",), f"expected up to {POLICY_FILES_MAX} files"))
@@ -117,7 +168,12 @@ def _policies(document: Document, read: Callable[[Path], bytes]) -> tuple[Polici
             found = _json(resolved(document, name), read, faults)
             if found is not None:
                 faults += policies.read(found)
-    return policies, faults
+                given += [
+                    Given(kind.value, id, config, found.file)
+                    for kind, id, config in policies_in(found)
+                    if isinstance(config, dict)
+                ]
+    return policies, given, faults
 
 
 def _readings(

@@ -7,12 +7,9 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import uvloop
 
 from edgeproxy.binding import DirectoryLock, address_of, listening, listening_unix
 from edgeproxy.cloudfront.fields import location_code
@@ -25,20 +22,15 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.errors import EdgeError
+from edgeproxy.feeding import Broker, Followed, feed_child, prepare
+from edgeproxy.following.follower import Whom
 from edgeproxy.model import Mode, Rules
+from edgeproxy.processes import obey, run_loop
 from edgeproxy.settings import Node
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.units import split_address
 from edgeproxy.upstream.client import Target
-
-ORPHAN_SECONDS = 5.0
-"""What a child whose parent has died may take to end."""
-
-
-def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
-    """Run a child's life on uvloop; its exit code."""
-    return uvloop.run(main)
 
 
 def buffered(random_bytes: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -70,6 +62,8 @@ class NodeRun:
     knows_origin: bool = True
     test_clock: bool = False
     ended: Callable[[], None] = lambda: None
+    follow: Whom | None = None
+    """The control plane that says what to serve; without one, the configuration does."""
     http: list[list[socket.socket]] = field(default_factory=list)
     https: list[list[socket.socket]] = field(default_factory=list)
 
@@ -80,6 +74,8 @@ class NodeRun:
         self.https = [listening(address, self.workers) for address in self.node.https]
         self.admin = listening(self.node.admin)[0]
         self.page = SharedPage(self.workers)
+        self.page.behind = self.follow is not None
+        self._followed = Followed(self.directory)
         self.began = time.monotonic()
         self._meeting: tempfile.TemporaryDirectory[str] | None = None
         self._doors: list[socket.socket] = []
@@ -101,15 +97,24 @@ class NodeRun:
         return f"http://{address_of(self.admin)}"
 
     def children(self) -> list[Child]:
-        """One a worker."""
-        return [self._child(number) for number in range(self.workers)]
+        """One a worker, and one for the feed where there is a control plane."""
+        broker = Broker(caught_up=self._caught_up)
+        workers = [self._child(number, broker) for number in range(self.workers)]
+        if self.follow is None:
+            return workers
+        prepare(self.directory)
+        broker.workers = workers
+        return [*workers, feed_child(self.node.name, self.follow, self.directory, broker)]
+
+    def _caught_up(self) -> None:
+        self.page.behind = False
 
     def close(self) -> None:
         """After all children have ended."""
         if self._meeting is not None:
             self._meeting.cleanup()
 
-    def _child(self, number: int) -> Child:
+    def _child(self, number: int, broker: Broker) -> Child:
         def started() -> None:
             self.page.rows[number].forget_gauges()
 
@@ -123,7 +128,10 @@ class NodeRun:
         name = self.node.name if self.workers == 1 else f"{self.node.name}, worker {number}"
         sockets = self._sockets(number)
         own = [self.admin, *sockets.http, *sockets.https, *sockets.workers]
-        return Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, own)
+        child = Child(name, lambda channel: run_loop(self._live(number, channel)), started, ready, ended, sockets=own)
+        child.heard = lambda message: broker.from_worker(child, message)
+        child.gone = lambda: broker.worker_gone(child)
+        return child
 
     def _place(self, number: int) -> Place:
         node = self.node
@@ -139,9 +147,13 @@ class NodeRun:
             knows_origin=self.knows_origin,
         )
 
-    def _serving(self, configuration: Configuration) -> Serving:
+    def _serving(self, configuration: Configuration, *, anew: bool = False) -> Serving:
+        """Raises EdgeError when what the feed has brought cannot be read."""
+        distributions = configuration.distributions
+        if self.follow is not None:
+            distributions = self._followed.distributions(configuration, anew=anew)
         return Serving(
-            hosts=Hosts(configuration.distributions),
+            hosts=Hosts(distributions),
             settings=configuration.settings,
             next_tier=self.next_tier,
             default_rules=self.rules,
@@ -156,9 +168,10 @@ class NodeRun:
             offset=lambda: page.clock_offset,
             random_bytes=buffered(os.urandom),
         )
-        place, serving = self._place(number), self._serving(self.configuration)
-        current = [serving]
+        place = self._place(number)
         try:
+            serving = self._serving(self.configuration)
+            current = [serving]
             certificates = self._certificates(number, serving, lambda host: current[0].hosts.find(host) is not None)
             worker = Worker(
                 place,
@@ -176,13 +189,20 @@ class NodeRun:
         runner = await serve_admin(admin, self.admin)
         orders: asyncio.Queue[Message | None] = asyncio.Queue()
         obey(channel, orders)
-        channel.send({"ready": True})
+        channel.send({"ready": True, "applied": self._followed.number})
         while (order := await orders.get()) is not None:
             if order["do"] == "drain":
                 await worker.drain(float(order["deadline"]))
                 break
             if order["do"] == "reopen":
                 worker.log.reopen()
+            if order["do"] == "feed":
+                try:
+                    current[0] = self._serving(self.configuration)
+                    worker.serve(current[0])
+                    channel.send({"applied": self._followed.number})
+                except EdgeError as error:  # nobody is told that it is applied
+                    channel.send({"error": f"what the control plane says cannot be used: {error}"})
             if order["do"] == "reload":
                 try:
                     current[0] = self._reload(order, worker, certificates)
@@ -196,10 +216,11 @@ class NodeRun:
     def _reload(self, order: Message, worker: Worker, certificates: Certificates | None) -> Serving:
         """Serve by the configuration that the parent sent: whole, or raises EdgeError and changes nothing."""
         fresh = Sources.from_json(order["sources"]).configuration(os.environ)
-        serving = self._serving(fresh)
+        serving = self._serving(fresh, anew=True)
         if certificates is not None:
             certificates.configure(load_configured(fresh.settings.certificates))
         worker.serve(serving)
+        self.configuration = fresh
         return serving
 
     def _sockets(self, number: int) -> Sockets:
@@ -223,21 +244,3 @@ class NodeRun:
             addresses=[split_address(address)[0] for address in self.node.https],
             kept_max=serving.settings.connections.certificates_max,
         )
-
-
-def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
-    """Put what the parent says into a queue, None when it is gone."""
-    loop = asyncio.get_running_loop()
-
-    def readable() -> None:
-        messages = channel.receive()
-        if messages is None:
-            loop.remove_reader(channel.fileno())
-            orders.put_nowait(None)
-            # Nobody is left who would kill a process that cannot end.
-            loop.call_later(ORPHAN_SECONDS, os._exit, 1)
-            return
-        for message in messages:
-            orders.put_nowait(message)
-
-    loop.add_reader(channel.fileno(), readable)

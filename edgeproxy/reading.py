@@ -29,7 +29,7 @@ Step: TypeAlias = str | int
 Location: TypeAlias = tuple[Step, ...]
 
 _MISSING = object()
-_SECRET = frozenset({"key", "HeaderValue"})
+_SECRET = frozenset({"key", "secret", "HeaderValue"})
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DOTTED = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++\s*+\.\s*+){64}")
 _SHOWN_MAX = 60

@@ -10,7 +10,7 @@ from edgeproxy.configuration import Configuration
 from edgeproxy.edge.certificates import load_configured
 from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.nodes import NodeRun
-from edgeproxy.settings import Resolver
+from edgeproxy.settings import Control, Resolver
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Message
 
@@ -30,11 +30,12 @@ def reloading(
     sources: Sources,
     resolver: Resolver | None = None,
     prove: Callable[[Configuration], object] = lambda configuration: None,
+    control: Control | None = None,
 ) -> Callable[[], Message | None]:
     """What SIGHUP does: all files again, whole or not at all. Returns what the workers are told.
 
     `resolver`: the settings of one that runs beside the nodes, or alone; `prove` raises ConfigError for what it could
-    not use.
+    not use. `control`: the settings of a control plane that runs alone.
     """
 
     def reload() -> Message | None:
@@ -44,6 +45,8 @@ def reloading(
             load_configured(configuration.settings.certificates)  # no worker is to find out that one is bad
             faults = [fault for run in runs for fault in _unchangeable(run, configuration)]
             faults += [] if resolver is None else _unchangeable_resolver(resolver, configuration)
+            if control is not None and configuration.settings.control != control:
+                faults.append(Fault(configuration.path, "control", "", "changed; needs a restart"))
             if faults:
                 raise ConfigError(faults)
             prove(configuration)  # nor is the resolver, of its database of locations

@@ -19,13 +19,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeproxy.binding import DirectoryLock, address_of, listening, usable
-from edgeproxy.children import control_child, explanation_of_file, origin_child, resolver_child
+from edgeproxy.children import ControlSetting, control_child, explanation_of_file, origin_child, resolver_child
 from edgeproxy.configuration import Configuration, origin_only
 from edgeproxy.control.api import KnownNode
 from edgeproxy.control.client import ask_for_explanation
 from edgeproxy.edge.authority import Authority, ca_path
 from edgeproxy.edge.node import NextTier
 from edgeproxy.errors import ConfigError, Fault, OriginUnreachable
+from edgeproxy.following.follower import Whom
 from edgeproxy.model import Rules
 from edgeproxy.nodes import NodeRun
 from edgeproxy.reloading import reloading
@@ -159,8 +160,15 @@ def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | N
         rules=options.rules or Rules.CLOUDFRONT,
         next_tier=_tier_of_file(configuration, node),
         test_clock=options.test_clock,
+        follow=_whom(configuration.settings, node.name),
     )
     return run, reloading([run], sources)
+
+
+def _whom(settings: Settings, name: str = "", url: str | None = None) -> Whom | None:
+    """The control plane that a node follows, by this URL or by that of the settings; None when there is none."""
+    url = url or settings.control.url
+    return None if url is None else Whom(url.rstrip("/"), name, settings.tier.key)
 
 
 def _named(configuration: Configuration, name: str | None) -> Node:
@@ -221,7 +229,9 @@ def up(options: UpOptions, report: Report) -> int:
         own_origin = listening("127.0.0.1:0")[0]
         sources.origin = f"http://{address_of(own_origin)}"
     configuration = sources.configuration(os.environ)
-    runs = _all_nodes(configuration, options)
+    control_socket = listening(configuration.settings.control.listen)[0]
+    control_url = f"http://{address_of(control_socket)}"
+    runs = _all_nodes(configuration, options, control_url)
     children = [child for run in runs for child in run.children()]
     if own_origin is not None:
         children.append(origin_child(DEFAULTS.parent / "origin" / "site", own_origin, 10))
@@ -231,12 +241,13 @@ def up(options: UpOptions, report: Report) -> int:
     def admins_of(settings: Settings) -> dict[str, str]:
         return {node.name: admins[node.name] for node in settings.nodes if node.health and node.name in admins}
 
-    resolver = resolver_child(configuration, _with_addresses(runs), admins_of)
-    control_socket = listening(configuration.settings.control.listen)[0]
+    whom = _whom(configuration.settings, url=control_url)
+    resolver = resolver_child(configuration, _with_addresses(runs), admins_of, whom, options.data_dir)
     known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
-    children += [resolver.child, control_child(control_socket, known, options.test_clock)]
+    setting = ControlSetting(configuration, known, options.data_dir, control_socket, options.test_clock, alone=True)
+    children += [resolver.child, control_child(setting)]
     endpoints = {
-        "control": f"http://{address_of(control_socket)}",
+        "control": control_url,
         "resolver": resolver.addresses[0],
         "resolver_admin": resolver.admin,
         "origin": sources.origin or "",
@@ -268,7 +279,7 @@ def up(options: UpOptions, report: Report) -> int:
         del lock
 
 
-def _all_nodes(configuration: Configuration, options: UpOptions) -> list[NodeRun]:
+def _all_nodes(configuration: Configuration, options: UpOptions, control_url: str) -> list[NodeRun]:
     """Every node of the file, regionals first: a POP must know where its regional really listens."""
     runs: dict[str, NodeRun] = {}
     for node in sorted(configuration.settings.nodes, key=lambda node: node.mode != "regional"):
@@ -284,6 +295,7 @@ def _all_nodes(configuration: Configuration, options: UpOptions) -> list[NodeRun
             rules=Rules.CLOUDFRONT,
             next_tier=tier,
             test_clock=options.test_clock,
+            follow=_whom(configuration.settings, node.name, control_url),
         )
     return [runs[node.name] for node in configuration.settings.nodes]
 
@@ -316,11 +328,12 @@ def origin(root: Path, listen: str, report: Report) -> int:
     ).run()
 
 
-def resolver(config: Path, report: Report) -> int:
+def resolver(config: Path, data_dir: Path, report: Report) -> int:
     """Run the resolver of a settings file."""
     sources = Sources(config)
     configuration = sources.configuration(os.environ)
-    made = resolver_child(configuration, lambda each: each.settings, _pop_admins)
+    whom = _whom(configuration.settings)
+    made = resolver_child(configuration, lambda each: each.settings, _pop_admins, whom, data_dir)
     return Supervisor(
         [made.child],
         deadline=5,
@@ -358,15 +371,23 @@ def _pop_admins(settings: Settings) -> dict[str, str]:
     return {node.name: _admin_url(node) for node in nodes if split_address(node.admin)[1]}
 
 
-def control(config: Path, test_clock: bool, report: Report) -> int:
+def control(config: Path, data_dir: Path, test_clock: bool, report: Report) -> int:
     """Run the control plane of a settings file."""
-    configuration = Sources(config).configuration(os.environ)
+    lock = DirectoryLock(data_dir / "control")
+    sources = Sources(config)
+    configuration = sources.configuration(os.environ)
     nodes = [KnownNode(node.name, node.mode, node.region, _admin_url(node)) for node in configuration.settings.nodes]
     listener = listening(configuration.settings.control.listen)[0]
-    child = control_child(listener, nodes, test_clock)
-    return Supervisor(
-        [child], deadline=5, all_ready=lambda: report({"control": f"http://{address_of(listener)}"})
-    ).run()
+    child = control_child(ControlSetting(configuration, nodes, data_dir, listener, test_clock))
+    try:
+        return Supervisor(
+            [child],
+            deadline=5,
+            reload=reloading([], sources, control=configuration.settings.control),
+            all_ready=lambda: report({"control": f"http://{address_of(listener)}"}),
+        ).run()
+    finally:
+        del lock
 
 
 def started_text(entry: Mapping[str, Any]) -> str:  # Any: JSON

@@ -257,10 +257,38 @@ class Resolver(Table):
     tcp_idle_timeout: Seconds = setting(10, "An idle TCP connection is closed after this.", low=0.1, high=600)
 
 
+class AccessKey(Table):
+    """Who may use the control plane's API."""
+
+    id: str = setting(..., "What AWS calls the access key id.")
+    secret: str = setting(..., "Its secret access key.")
+
+
 class Control(Table):
     """The control plane."""
 
     listen: Address = setting("127.0.0.1:8400", "Where its API answers.")
+    url: str | None = setting(
+        None, "Where nodes and the resolver find it; none: they know the distributions of the files, and no others."
+    )
+    access_keys: list[AccessKey] = setting(
+        [], "Whose signatures count; EDGEPROXY_ACCESS_KEYS=ID:SECRET,... adds some. With none, everybody may."
+    )
+    open: bool = setting(False, "Listen for other machines without any access key.")
+    heartbeat: Seconds = setting(3, "Between two signs of life to a node.", low=0.05, high=3600, unit="s")
+    lease: Seconds = setting(
+        0, "A node out of touch for longer uses its cache no more; 0: it goes on.", low=0, high=86_400, unit="s"
+    )
+    hold: Seconds = setting(
+        2, "How long GetInvalidation and GetDistribution wait for what is in progress.", low=0, high=60, unit="s"
+    )
+    invalidation_paths_max: int = setting(
+        3000, "Paths of one distribution's invalidations in progress; more is TooManyInvalidationsInProgress.", low=1
+    )
+    invalidation_wildcards_max: int = setting(15, "Paths that end with * among them, counted apart.", low=0)
+    invalidations_kept: int = setting(
+        100_000, "Invalidations remembered; beyond that the older half is forgotten.", low=100, high=10_000_000
+    )
 
 
 class Node(Table):

@@ -40,7 +40,8 @@ class Sources:
         loaded = load(self.path, environment, self.read)
         if self.origin is not None:
             url = self.origin
-            loaded = replace(loaded, distributions=tuple(with_origin(each, url) for each in loaded.distributions))
+            adapted = tuple(with_origin(each, url) for each in loaded.distributions)
+            loaded = replace(loaded, distributions=adapted, stand_in=url)
         if self.access_log is not None:
             log = loaded.settings.log.model_copy(update={"path": self.access_log})
             loaded = replace(loaded, settings=loaded.settings.model_copy(update={"log": log}))

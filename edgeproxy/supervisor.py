@@ -92,6 +92,12 @@ class Child:
     """In the parent, when it says that it is ready; the message may tell more."""
     ended: Callable[[], None] = lambda: None
     """In the parent, when it has ended after it was ready."""
+    heard: Callable[[Message], None] = lambda message: None
+    """In the parent, with every message of its own."""
+    gone: Callable[[], None] = lambda: None
+    """In the parent, when it has ended, however."""
+    stage: int = 0
+    """When all are told to stop, those of a higher stage are told only after those of lower ones have ended."""
     sockets: Sequence[socket.socket] = ()
     """Listening sockets it needs; it closes those of the others, so that a drained one really refuses."""
     pid: int = 0
@@ -121,6 +127,7 @@ class Supervisor:
         self._draining = draining
         self._announced = False
         self._stopping_since: float | None = None
+        self._stage = -1
         self._failed = False
         self._killed = False
         self._selector = selectors.DefaultSelector()
@@ -241,14 +248,25 @@ class Supervisor:
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
             self._draining()
-            for child in self._children:
-                for listener in child.sockets:
-                    listener.close()
-            self._tell({"do": "drain", "deadline": self._deadline})
+            self._stop_next_stage()
             return
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, signal.SIGKILL)
+
+    def _stop_next_stage(self) -> None:
+        """Tell the lowest stage that still lives; it is not told twice."""
+        living = [child.stage for child in self._children if child.pid]
+        if not living or self._stage == min(living):
+            return
+        self._stage = min(living)
+        for child in self._children:
+            if child.stage <= self._stage:
+                for listener in child.sockets:
+                    listener.close()
+        for child in self._children:
+            if child.stage == self._stage and child.channel is not None:
+                child.channel.send({"do": "drain", "deadline": self._deadline})
 
     def _on_channel(self, child: Child) -> None:
         if child.channel is None:
@@ -265,6 +283,7 @@ class Supervisor:
                 child.ready(message)
             if message.get("error"):
                 log.error("%s: %s", child.name, message["error"])
+            child.heard(message)
         if not self._announced and all(child.is_ready for child in self._children):
             self._announced = True
             self._all_ready()
@@ -286,7 +305,9 @@ class Supervisor:
         if child.is_ready:
             child.ended()
         child.is_ready = False
+        child.gone()
         if self._stopping_since is not None:
+            self._stop_next_stage()
             return
         if not child.was_ready:  # it never worked: starting it again would only hide why
             log.error("%s could not start", child.name)

@@ -26,11 +26,13 @@ KEY_SHORT = 16
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _COUNTRY = re.compile(r"[A-Z]{2}")
+_KEY_ID = re.compile(r"[A-Za-z0-9]{1,128}")
 _CODE = re.compile(r"[A-Za-z0-9-]{0,20}")
 
 
-def setting_faults(document: Document, tier_key: str | None) -> Iterator[Fault]:
-    """What is wrong between the settings of a file. `tier_key` is the one that holds, wherever it came from."""
+def setting_faults(document: Document, tier_key: str | None, access_keys: bool = False) -> Iterator[Fault]:
+    """What is wrong between the settings of a file. `tier_key` is the one that holds, wherever it came from;
+    `access_keys`: there are some that the file does not name."""
     yield from _name_faults(document)
     yield from _node_faults(document)
     yield from _address_faults(document)
@@ -38,6 +40,7 @@ def setting_faults(document: Document, tier_key: str | None) -> Iterator[Fault]:
     yield from _network_faults(document)
     yield from _file_faults(document)
     yield from _origin_faults(document)
+    yield from _control_faults(document, access_keys)
     if tier_key is not None and not re.fullmatch(r"[!-~]{1,1024}", tier_key):
         yield document.fault(
             ("tier", "key"), "expected 1 to 1024 visible ASCII characters; EDGEPROXY_TIER_KEY likewise"
@@ -336,3 +339,34 @@ def _origin_faults(document: Document) -> Iterator[Fault]:
         else:
             if where.path:
                 yield document.fault(("origins", host), "expected no path: an origin's path is in its distribution")
+
+
+# Control plane --------------------------------------------------------------------------------------------------------
+
+
+def _control_faults(document: Document, access_keys: bool) -> Iterator[Fault]:
+    url = document.at(("control", "url"))
+    if isinstance(url, str):
+        try:
+            where = endpoint(url)
+        except ValueError as error:
+            yield document.fault(("control", "url"), str(error))
+        else:
+            if where.path:
+                yield document.fault(("control", "url"), "expected a URL without a path")
+    control = sound(Control, document, ("control",)) or Control()
+    if not (_is_loopback(control.listen) or control.access_keys or access_keys or control.open):
+        yield document.fault(
+            ("control", "listen"), "other machines could change everything: set control.access_keys, or control.open"
+        )
+    seen = set()
+    for index, key in enumerate(control.access_keys):
+        where_key = ("control", "access_keys", index)
+        if not _KEY_ID.fullmatch(key.id) or not re.fullmatch(r"[!-~]{16,128}", key.secret):
+            yield document.fault(
+                (*where_key, "id"),
+                "expected an id of up to 128 letters and digits, and a secret of 16 to 128 characters",
+            )
+        if key.id in seen:
+            yield document.fault((*where_key, "id"), "another access key has this id")
+        seen.add(key.id)

@@ -44,7 +44,9 @@ async def control(*nodes: KnownNode, test_clock: bool = True) -> AsyncIterator[t
     url = f"http://{address_of(listener)}"
     async with new_session() as session:
         api = Control(nodes, lambda: 1000 + sum(moved), moved.append if test_clock else None, session)
-        runner = web.AppRunner(api.application(), access_log=None)
+        application = web.Application()
+        api.add_to(application)
+        runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.SockSite(runner, listener).start()
         try:

@@ -16,6 +16,7 @@ LAYERS: dict[str, int] = {
     **dict.fromkeys(WORDS, 0),
     "rules": 1,
     "reading": 1,
+    "feed": 1,
     "validation": 2,
     "telemetry": 2,
     "cloudfront": 3,
@@ -24,6 +25,7 @@ LAYERS: dict[str, int] = {
     "configuration": 5,
     "store": 5,
     "upstream": 5,
+    "following": 5,
     "edge": 6,
     "dns": 6,
     "control": 6,
@@ -31,19 +33,22 @@ LAYERS: dict[str, int] = {
     "sources": 7,
     "binding": 7,
     "supervisor": 7,
-    "nodes": 8,
-    "children": 9,
-    "reloading": 9,
-    "roles": 10,
-    "tables": 10,
-    "cli": 11,
-    "__main__": 12,
+    "processes": 8,
+    "feeding": 9,
+    "nodes": 10,
+    "children": 11,
+    "reloading": 11,
+    "roles": 12,
+    "tables": 12,
+    "running": 13,
+    "cli": 14,
+    "__main__": 15,
     "__init__": 0,
 }
 """A module imports its own part, and parts of lower layers only."""
 
 SIBLINGS = {"edge", "dns", "control", "origin"}
-PURE = {*WORDS, "rules", "cloudfront", "reading", "validation"}
+PURE = {*WORDS, "rules", "cloudfront", "reading", "validation", "feed"}
 PURE_FILES = {
     *(
         f"dns/{name}.py"
@@ -62,29 +67,45 @@ PURE_FILES = {
     ),
     *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "verdicts", "tally", "explain")),
     "telemetry/record.py",
+    *(f"control/{name}.py" for name in ("state", "kinds", "records", "things", "checks", "promotion", "invalidations")),
+    *(f"control/{name}.py" for name in ("operations", "views", "defaults", "managed", "refusals", "service", "xml")),
 }
 BANNED_IN_PURE = {"asyncio", "socket", "time", "random", "aiohttp", "uvloop", "threading", "subprocess", "os"}
-ASSEMBLY = {"roles", "nodes", "children", "reloading", "supervisor", "binding", "cli", "tables", "sources"}
+ASSEMBLY = {
+    "roles",
+    "nodes",
+    "children",
+    "processes",
+    "feeding",
+    "reloading",
+    "supervisor",
+    "binding",
+    "cli",
+    "tables",
+    "sources",
+}
 
 HOMES = {
     "aiohttp": {
         "edge/admin.py",
-        "control/api.py",
-        "control/client.py",
+        "control",
+        "following",
+        "feeding.py",
         "origin",
         "children.py",
         "dns/admin.py",
         "dns/health.py",
     },
-    "uvloop": {"nodes.py"},
+    "uvloop": {"processes.py"},
     "httptools": {"upstream"},
     "dns": {"dns/records.py"},
     "maxminddb": {"dns/location.py"},
-    "cachetools": {"store/memory.py", "store/eviction.py", "edge"},
-    "click": {"cli.py"},
+    "cachetools": {"store/memory.py", "store/eviction.py", "edge", "control/streams.py"},
+    "botocore": {"control/service.py", "control/access.py"},
+    "click": {"cli.py", "running.py"},
     "rich": {"tables.py"},
     "prometheus_client": {"telemetry/metrics.py"},
-    "cryptography": {"edge/authority.py", "edge/certificates.py"},
+    "cryptography": {"edge/authority.py", "edge/certificates.py", "control/checks.py"},
     "pydantic": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "pydantic_core": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "xxhash": {"edge/page.py"},
@@ -181,7 +202,7 @@ THROUGH_NODES = {
         "invalidation",
         "searches",
     },
-    "": {"nodes", "children", "reloading", "roles", "cli", "__main__", "tables"},
+    "": {"nodes", "children", "processes", "feeding", "reloading", "roles", "cli", "__main__", "running", "tables"},
 }
 """What has no test module of its name: the scenarios, the processes and `up` run all of it, through real sockets."""
 

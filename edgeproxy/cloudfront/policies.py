@@ -137,6 +137,14 @@ def _policies(document: Document, location: Location) -> Iterator[tuple[PolicyKi
             yield document.fault((*location, name), "is not known in a policy file")
 
 
+def policies_in(document: Document) -> Iterator[tuple[PolicyKind, str, object]]:
+    """Kind, id and configuration of every policy in a file without faults."""
+    for item in islice(_policies(document, ()), POLICIES_MAX):
+        if not isinstance(item, Fault):
+            kind, location, given = item
+            yield kind, given or PurePath(document.file).stem, document.at(location)
+
+
 def _bare_kind(data: dict[str, object]) -> PolicyKind | None:
     if "ParametersInCacheKeyAndForwardedToOrigin" in data or "MinTTL" in data:
         return PolicyKind.CACHE

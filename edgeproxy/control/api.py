@@ -4,6 +4,8 @@ GET  /healthz    it answers
 GET  /status     every node with its health and counters
 POST /nodes/NAME/drain    have no more viewers sent there        POST /nodes/NAME/undrain    have them sent there again
 GET  /clock      the time here        POST /clock {"advance": SECONDS}    move the test clock of every node
+
+Beside it: CloudFront's API (rest.py), the feed (streams.py), and what the command line asks for (orders.py).
 """
 
 from __future__ import annotations
@@ -16,6 +18,14 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from edgeproxy.control.access import from_a_page, is_loopback, is_tier
+from edgeproxy.control.orders import Orders
+from edgeproxy.control.rest import BODY_MAX, Rest
+from edgeproxy.control.service import API_VERSION
+from edgeproxy.control.streams import PATH as FEED
+from edgeproxy.control.streams import TIER, Streams
 
 NODE_TIMEOUT = 5.0
 """Seconds a node has to answer on its admin listener."""
@@ -46,15 +56,13 @@ class Control:
         self._advance = advance
         self._session = session
 
-    def application(self) -> web.Application:
+    def add_to(self, application: web.Application) -> None:
         """The routes."""
-        application = web.Application(client_max_size=64 * 1024)
         application.router.add_get("/healthz", self.healthz)
         application.router.add_get("/status", self.status)
         application.router.add_post("/nodes/{name}/{order:drain|undrain}", self.order)
         application.router.add_get("/clock", self.clock)
         application.router.add_post("/clock", self.move_clock)
-        return application
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers."""
@@ -118,6 +126,30 @@ class Control:
                 return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return 0, {"error": str(error) or type(error).__name__}
+
+
+def application(
+    control: Control, rest: Rest, streams: Streams, orders: Orders, tier_key: str | None
+) -> web.Application:
+    """Everything the control plane answers."""
+
+    @web.middleware
+    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The API and the feed look after themselves; anybody may ask whether it is alive. All else is for operators:
+        on this machine, or with the key of the tiers, and never for a page in a browser."""
+        if request.path == "/healthz" or request.path == FEED or request.path.startswith(f"/{API_VERSION}/"):
+            return await handler(request)
+        known = is_loopback(request.remote) or is_tier(request.remote, request.headers.get(TIER), tier_key)
+        if not known or from_a_page({name.lower(): value for name, value in request.headers.items()}):
+            return web.json_response({"error": "This is for operators: EDGEPROXY_TIER_KEY proves one."}, status=403)
+        return await handler(request)
+
+    made = web.Application(client_max_size=BODY_MAX, middlewares=[gate])
+    control.add_to(made)
+    orders.add_to(made)
+    made.router.add_post(FEED, streams.follow)
+    made.router.add_route("*", f"/{API_VERSION}/{{operation:.*}}", rest.handle)
+    return made
 
 
 def new_session() -> aiohttp.ClientSession:

@@ -72,6 +72,8 @@ class Admin:
             reason = "draining"
         elif page.drained:
             reason = "drained by the operator"
+        elif page.behind:
+            reason = "has not caught up with the control plane yet"
         elif page.ready_workers < self._workers:
             reason = f"{page.ready_workers} of {self._workers} workers are ready"
         headers = {"EdgeProxy-Connections": str(max(0, page.total(Counter.CONNECTIONS_OPEN)))}
@@ -113,7 +115,7 @@ class Admin:
                 "mode": self._place.mode.value,
                 "region": self._place.region,
                 "version": __version__,
-                "ready": self._page.ready_workers >= self._workers and not self._page.draining,
+                "ready": self._page.ready_workers >= self._workers and not (self._page.draining or self._page.behind),
                 "drained": self._page.drained,
                 "workers": self._workers,
                 "pid": os.getpid(),

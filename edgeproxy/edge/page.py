@@ -25,6 +25,7 @@ class _Word(IntEnum):
     DRAINING = 3
     READY_WORKERS = 4
     DRAINED = 5
+    BEHIND = 6
     WORDS = 8
 
 
@@ -74,6 +75,15 @@ class SharedPage:
     @drained.setter
     def drained(self, value: bool) -> None:
         self._words[_Word.DRAINED] = int(value)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the node has yet to learn from the control plane what to serve."""
+        return bool(self._words[_Word.BEHIND])
+
+    @behind.setter
+    def behind(self, value: bool) -> None:
+        self._words[_Word.BEHIND] = int(value)
 
     @property
     def ready_workers(self) -> int:

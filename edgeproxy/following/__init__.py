@@ -1,0 +1,1 @@
+"""Following the control plane's feed: what a node knows of it, on its disk and in time (INVALIDATION.md)."""

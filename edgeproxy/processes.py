@@ -1,0 +1,38 @@
+"""Life in a child process: its event loop, and the orders of its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import uvloop
+
+from edgeproxy.supervisor import Channel, Message
+
+ORPHAN_SECONDS = 5.0
+"""What a child whose parent has died may take to end."""
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:  # Any: what a coroutine yields and is sent is the loop's business
+    """Run a child's life on uvloop; its exit code."""
+    return uvloop.run(main)
+
+
+def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
+    """Put what the parent says into a queue, None when it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        messages = channel.receive()
+        if messages is None:
+            loop.remove_reader(channel.fileno())
+            orders.put_nowait(None)
+            # Nobody is left who would kill a process that cannot end.
+            loop.call_later(ORPHAN_SECONDS, os._exit, 1)
+            return
+        for message in messages:
+            orders.put_nowait(message)
+
+    loop.add_reader(channel.fileno(), readable)
