@@ -21,7 +21,7 @@ import aiohttp
 
 from edgeproxy.configuration import Configuration, distribution_in
 from edgeproxy.errors import EdgeError
-from edgeproxy.feed import Deployed
+from edgeproxy.feed import Deployed, Noticed
 from edgeproxy.following.follower import Follower, Whom
 from edgeproxy.following.kept import Kept, Update
 from edgeproxy.model import Distribution
@@ -158,10 +158,19 @@ class Followed:
         self._path = directory / FILE
         self._read: dict[str, tuple[Deployed, Distribution]] = {}
         self.number = 0
+        self.epoch = ""
+        """Empty before it has ever followed."""
 
-    def distributions(self, configuration: Configuration, *, anew: bool = False) -> tuple[Distribution, ...]:
+    def distributions(
+        self,
+        configuration: Configuration,
+        *,
+        anew: bool = False,
+        unreadable: Callable[[str, EdgeError], None] | None = None,
+    ) -> tuple[Distribution, ...]:
         """All of them; `anew` where the settings have changed. None before the node has ever followed. Raises EdgeError
-        for what cannot be read; then nothing is changed."""
+        for what cannot be read; then nothing is changed. Where `unreadable` is given it hears of each one instead, by
+        its id, and that one stays as it was."""
         if not self._path.exists():
             return ()
         kept = Kept(self._path)
@@ -173,9 +182,18 @@ class Followed:
         for record in state.records:
             if isinstance(record, Deployed):
                 known = None if anew else self._read.get(record.id)
-                same = known is not None and known[0] == record
-                read[record.id] = known if same and known is not None else (record, _made(record, configuration))
-        self._read, self.number = read, state.number
+                if known is not None and known[0] == record:
+                    read[record.id] = known
+                    continue
+                try:
+                    read[record.id] = record, _made(record, configuration)
+                except EdgeError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable(record.id, error)
+                    if record.id in self._read:
+                        read[record.id] = self._read[record.id]
+        self._read, self.number, self.epoch = read, state.number, state.epoch
         return tuple(distribution for _, distribution in read.values())
 
 
@@ -188,9 +206,14 @@ def _made(record: Deployed, configuration: Configuration) -> Distribution:
 
 
 @asynccontextmanager
-async def observing(whom: Whom | None, directory: Path, use: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Follow as one that nobody waits for while the block runs; `use` is called when there is something new on disk.
-    Without a control plane nothing happens."""
+async def observing(
+    whom: Whom | None,
+    directory: Path,
+    use: Callable[[], Awaitable[None]],
+    noticed: Callable[[Noticed], None] = lambda noticed: None,
+) -> AsyncIterator[None]:
+    """Follow as one that nobody waits for while the block runs; `use` is called when there is something new on disk,
+    `noticed` with what the control plane notices of nodes. Without a control plane nothing happens."""
     if whom is None:
         yield
         return
@@ -200,7 +223,7 @@ async def observing(whom: Whom | None, directory: Path, use: Callable[[], Awaita
 
     kept = Kept(directory / FILE, incarnation=lambda: os.urandom(12).hex())
     async with aiohttp.ClientSession(trust_env=False) as session:
-        follower = Follower(whom, kept, apply, session, boottime, random.Random().random)
+        follower = Follower(whom, kept, apply, session, boottime, random.Random().random, noticed)
         running = asyncio.get_running_loop().create_task(follower.run(), name="feed: observe")
         try:
             yield

@@ -37,6 +37,7 @@ LAYERS: dict[str, int] = {
     "feeding": 9,
     "nodes": 10,
     "children": 11,
+    "resolving": 11,
     "reloading": 11,
     "roles": 12,
     "tables": 12,

@@ -36,7 +36,8 @@ def vector(place: Location) -> Vector:
     assert place.latitude is not None
     assert place.longitude is not None
     north, east = math.radians(place.latitude), math.radians(place.longitude)
-    return math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)
+    near_axis = math.cos(north)
+    return near_axis * math.cos(east), near_axis * math.sin(east), math.sin(north)
 
 
 def arc_km(one: Vector, other: Vector) -> float:

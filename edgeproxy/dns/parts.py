@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -11,6 +12,7 @@ from edgeproxy.dns.health import Health, Sample
 from edgeproxy.dns.latency import Latency
 from edgeproxy.dns.networks import Client
 from edgeproxy.dns.server import Server
+from edgeproxy.dns.standing import Notice
 from edgeproxy.dns.zone import Zone
 from edgeproxy.settings import Settings
 from edgeproxy.telemetry.counters import Counters
@@ -55,6 +57,15 @@ class ResolverParts:
         self._settings, self._admins = settings, admins
         self.server.use(zone)
         await self.health.use(admins, _load_max(settings))
+
+    def answer_from(self, zone: Zone) -> None:
+        """Take over a zone with other distributions; POPs and settings are the same."""
+        self.server.use(zone)
+
+    def noticed(self, pop: str, what: str) -> None:
+        """What the control plane has noticed of a POP, by the name of a `Notice`. Others are nothing to us."""
+        with contextlib.suppress(KeyError):
+            self.health.noticed(pop, Notice[what.upper()])
 
     async def close(self) -> None:
         """End everything, the server included."""

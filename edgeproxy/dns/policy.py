@@ -108,7 +108,17 @@ def _nowhere(_: Client) -> Located:
 class Policy:
     """The operator's tables and the POPs; what is measured and what is down comes with each question."""
 
-    __slots__ = ("_countries", "_default", "_locate", "_names", "_nearest", "_networks", "_placed", "_unplaced")
+    __slots__ = (
+        "_countries",
+        "_default",
+        "_firsts",
+        "_locate",
+        "_names",
+        "_nearest",
+        "_networks",
+        "_placed",
+        "_unplaced",
+    )
 
     def __init__(
         self,
@@ -129,6 +139,7 @@ class Policy:
         self._placed = [(*vector(pop.location), pop) for pop in default if pop.location.is_a_point]
         self._unplaced = tuple(pop for pop in default if not pop.location.is_a_point)
         self._names = frozenset(pop.name for pop in default)
+        self._firsts: dict[tuple[float, float], Pop] = {}
         self._nearest: dict[tuple[float | None, float | None], tuple[Pop, ...]] = {}
 
     @property
@@ -153,6 +164,13 @@ class Policy:
             first = rule[0]
             if first.name not in down and (allowed is None or first.name in allowed):
                 return Choice(first, reason, scope)
+        elif location is not None and (
+            measured is None or (measured.times(client) is None and measured.exploring(client) is None)
+        ):  # the other usual end: nothing is measured, and the nearest serves
+            nearest = self._first(location)
+            if nearest is not None and nearest.name not in down and (allowed is None or nearest.name in allowed):
+                width = width if measured is None else max(width, min(measured.width(client), client.prefix))
+                return Choice(nearest, Reason.DISTANCE, max(scope, width))
         rest, why = self._rest(client, location, measured)
         order, reason = (_joined(rule, rest), reason) if rule else (rest, why)
         if measured is not None:
@@ -245,6 +263,20 @@ class Policy:
             order.remove(nearest[0])
             order.insert(0, nearest[0])
         return tuple(order), Reason.LATENCY if order[0].name in times else reason
+
+    def _first(self, location: Location) -> Pop | None:
+        """The first of `_by_distance`, without the others; None when nothing is known of distances."""
+        north, east, _ = location
+        if north is None or east is None or not self._placed:
+            return None
+        first = self._firsts.get((north, east))
+        if first is None:
+            if len(self._firsts) >= ORDERS_MAX:
+                self._firsts.clear()
+            x, y, z = vector(location)
+            products = [x * u + y * v + z * w for u, v, w, _ in self._placed]
+            first = self._firsts[north, east] = self._placed[products.index(max(products))][3]
+        return first
 
     def _by_distance(self, location: Location) -> tuple[Pop, ...]:
         """All POPs, the nearest to a point first, those of unknown place last."""

@@ -103,12 +103,17 @@ class Zone:
         *,
         serial: int = 1,
         locate: Callable[[Client], Located] | None = None,
+        complete: bool = True,
     ) -> Zone:
         """The zone of these settings. Raises ConfigError with everything that is wrong with them.
 
-        `locate` says where a client is that no network of the settings places.
+        `locate` says where a client is that no network of the settings places; `complete` as the field.
         """
-        return _Builder(settings, distributions, serial, locate).zone()
+        return _Builder(settings, distributions, serial, locate).zone(complete)
+
+    def with_distributions(self, settings: Settings, distributions: Sequence[Distribution], serial: int) -> Zone:
+        """The zone of the same settings and other distributions, all of them. Raises ConfigError as `build`."""
+        return _Builder(settings, distributions, serial, None, self.policy).zone(True)
 
     def find(self, name: bytes) -> Place | None:
         """What a name (wire form, lower case) is; None when it is in none of our zones."""
@@ -203,7 +208,10 @@ class _Builder:
         distributions: Sequence[Distribution],
         serial: int,
         locate: Callable[[Client], Located] | None,
+        policy: Policy | None = None,
     ) -> None:
+        """`policy`: one of the same settings, to be used again."""
+        self._known_policy = policy
         self._settings = settings
         self._distributions = distributions
         self._serial = serial
@@ -213,10 +221,10 @@ class _Builder:
         self._names: dict[bytes, Content] = {}
         self._texts: dict[bytes, tuple[bytes, ...]] = {}
 
-    def zone(self) -> Zone:
+    def zone(self, complete: bool) -> Zone:
         resolver = self._settings.resolver
         pops = self._pops()
-        policy = self._policy(resolver, pops)
+        policy = self._known_policy or self._policy(resolver, pops)
         self._add_zones(resolver)
         self._add_texts(resolver)
         for pop in pops.values():
@@ -238,6 +246,7 @@ class _Builder:
             https_records=resolver.https_records,
             texts=self._texts,
             negative={name: _mentioned(apex) for name, apex in self._apexes.items()},
+            complete=complete,
         )
 
     def _fault(self, place: str, value: str, expected: str) -> None:

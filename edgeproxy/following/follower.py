@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from edgeproxy.errors import EdgeError, OriginError, OriginInvalid
-from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Withdrawn, decode
+from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Noticed, Withdrawn, decode
 from edgeproxy.feed import encode as line_of
 from edgeproxy.following.kept import Kept, Update
 
@@ -56,13 +56,16 @@ class Follower:
         session: aiohttp.ClientSession,
         boottime: Callable[[], float],
         chance: Callable[[], float],
+        noticed: Callable[[Noticed], None] = lambda noticed: None,
     ) -> None:
+        """`noticed` hears what the control plane says of nodes, where it says so to whoever follows like this."""
         self._whom = whom
         self._kept = kept
         self._apply = apply
         self._session = session
         self._boottime = boottime
         self._chance = chance
+        self._noticed = noticed
         self.caught_up = asyncio.Event()
         """It has once known all there was to know."""
         self.usable = asyncio.Event()
@@ -163,7 +166,10 @@ class Follower:
                         if isinstance(line, Hello):
                             patience = BEATS_MISSED * line.heartbeat
                             self.connected = True
-                        await lines.put(line)
+                        if isinstance(line, Noticed):
+                            self._noticed(line)  # at once: nothing needs to be written down first
+                        else:
+                            await lines.put(line)
         finally:
             self.connected = False
             self._ended.set()
