@@ -71,6 +71,9 @@ class Connections(Table):
     rtt_networks_max: int = setting(
         4096, "Client networks whose round-trip times are kept for the resolver; 0 for none.", low=0, high=1_000_000
     )
+    rtt_interval: Seconds = setting(
+        10, "How often open connections are asked for their round-trip time; 0: at their end only.", low=0, high=3600
+    )
 
 
 class Upstream(Table):

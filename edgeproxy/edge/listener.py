@@ -51,7 +51,7 @@ class Listener:
         self._empty.set()
         self.connections: set[Connection] = set()
         self._accepted: dict[Connection, socket.socket] = {}
-        """Of connections whose round-trip time is asked for at their end."""
+        """Of connections whose round-trip time is asked for."""
         for listening in self._sockets:
             listening.setblocking(False)
         self._start_accepting()
@@ -85,8 +85,7 @@ class Listener:
         self.connections.discard(connection)
         accepted = self._accepted.pop(connection, None)
         if accepted is not None and self._door.round_trips is not None:
-            # At the end of a connection, so that each counts once, with the most that was learnt of it.
-            self._door.round_trips.sample(accepted, connection.client.address)
+            self._door.round_trips.ended(accepted, self._door.monotonic())
         self._left(connection.client.address)
 
     # Accepting
@@ -144,6 +143,7 @@ class Listener:
         connection = Connection(self._door, self, address, port)
         if self._door.round_trips is not None:
             self._accepted[connection] = accepted
+            self._door.round_trips.opened(accepted, address)
         task = self._loop.create_task(self._enter(accepted, connection))
         self._entering.add(task)
         task.add_done_callback(lambda entered: self._entered(entered, accepted, connection))

@@ -83,11 +83,15 @@ class Worker:
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
         self.log.start()
         viewers = self._door(Peer.VIEWER)
+        interval = self.pipeline.serving.settings.connections.rtt_interval
+        if viewers.round_trips is not None and interval:
+            self._sweeper = asyncio.create_task(self._sweep(viewers.round_trips, interval), name="rtt sweep")
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
         if sockets.https:
@@ -106,12 +110,20 @@ class Worker:
 
     async def close(self) -> None:
         """Stop everything now."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 await listener.close()
         await self.pipeline.close()
         await self._client.close()
         await self.log.close()
+
+    async def _sweep(self, round_trips: RoundTrips, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            round_trips.sweep(self._clocks.monotonic())
 
     def _door(self, peer: Peer) -> Door:
         cloudfront = self.pipeline.serving.default_rules is Rules.CLOUDFRONT
