@@ -101,7 +101,25 @@ def queries(draw: st.DrawFn) -> bytes:
     if draw(st.integers(0, 9)) == 0:
         cookie = struct.pack("!BHHIHHH", 0, 41, 1232, 0, 12, 10, 8) + bytes(8)
         wire = query(name, kind, id=1)[:11] + b"\1" + query(name, kind, id=1)[12:] + cookie
+    elif draw(st.integers(0, 4)) == 0:
+        wire = draw(optioned(query(name, kind, id=draw(st.integers(0, 65535)))))
     return wire
+
+
+V4, V6 = "00080007000118000a", "0008000b0002380020010db8"
+OPTIONS = [
+    "00030000", "000b0000", "000a0008" + "63" * 8, "000a0018" + "63" * 8 + "00" * 16, "000a0018" + "64" * 24,
+    V4 + "0506", V4 + "0109", V6 + "000100", V6 + "800000", "0008000400010000", "fde90003" + V4[-6:],
+]  # fmt: skip
+
+
+@st.composite
+def optioned(draw: st.DrawFn, plain: bytes) -> bytes:
+    """A query with options in any order; at times cut short, so that one looks like the beginning of another."""
+    options = b"".join(bytes.fromhex(each) for each in draw(st.lists(st.sampled_from(OPTIONS), max_size=3)))
+    record = struct.pack("!BHHIH", 0, 41, 1232, 0, len(options)) + options
+    wire = plain[:11] + b"\1" + plain[12:] + record
+    return wire[: len(wire) - draw(st.sampled_from([0, 0, 0, 0, 1, 3, 4, 7, 24]))]
 
 
 STEPS = st.lists(
@@ -116,7 +134,7 @@ STEPS = st.lists(
 
 def checked(wire: bytes, source: str) -> tuple[bytes, bool]:
     """Stands for Cookies.check, without a clock."""
-    return wire[:8] + bytes(16), len(wire) == 24
+    return wire[:8] + bytes(16), wire[8:] == bytes(16)
 
 
 def learn(
@@ -134,7 +152,7 @@ def learn(
 @given(STEPS)
 def test_memory_and_reading_answer_alike_byte_for_byte(steps: list[tuple[bytes, str] | str]) -> None:
     zone, latency = ZONE, Latency(LatencySettings())
-    conditions = Conditions(measured=latency, cookies=checked, amplification_max=10)
+    conditions = Conditions(measured=latency, cookies=checked, amplification_max=10, nsid=b"ns1", keepalive=7)
     memo, clock = Memo(zone, conditions, 64, Tallies()), 0
     for step in steps:
         if isinstance(step, tuple):
@@ -275,3 +293,29 @@ def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -
     assert (
         sum(len(key) + len(rest) for key, shape in kept for tail in shape.tails.values() for rest in tail.rests) < 1e5
     )
+
+
+def test_a_cookie_of_ours_is_answered_without_reading_and_a_forged_one_is_not() -> None:
+    conditions = Conditions(cookies=checked, amplification_max=10)
+    memo = Memo(ZONE, conditions, 100, Tallies())
+    plain_query = query()
+    for client in (b"c" * 8, b"d" * 8):
+        for rest, known in ((bytes(16), client == b"d" * 8), (b"x" * 16, False)):
+            option = struct.pack("!HH", 10, 24) + client + rest
+            wire = plain_query[:11] + b"\1" + plain_query[12:] + struct.pack("!BHHIH", 0, 41, 1232, 0, 28) + option
+            found = memo.find(wire, "192.0.2.99")
+            assert (found is not None) is known
+            assert remembered(memo, wire, "192.0.2.99") == plain(ZONE, conditions, wire, "192.0.2.99")
+            if found is not None:
+                assert found[2] is None, "no limit holds for whoever is vouched for"
+
+
+def test_another_spelling_is_answered_without_reading() -> None:
+    memo = Memo(ZONE, Conditions(), 100, Tallies())
+    remembered(memo, query("www.example.test", subnet="10.5.6.0/24"), "192.0.2.99")
+    for name in ("WWW.example.test", "wWw.eXaMpLe.TeSt"):
+        wire = query(name, subnet="10.77.6.0/24")
+        found = memo.find(wire, "192.0.2.99")
+        assert found is not None
+        assert found[0] == plain(ZONE, Conditions(), wire, "192.0.2.99")
+        assert found[0][12 : len(wire) - 23] == wire[12 : len(wire) - 23]
