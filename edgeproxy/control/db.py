@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeproxy.control.state import Change, Invalidation, Member, Resource, State
-from edgeproxy.errors import ConfigError, Fault
+from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.feed import Deployed, Invalidated, Record, Withdrawn, decode, encode
 
 SCHEMA = 1
@@ -66,7 +66,7 @@ class Database:
                 known = epoch()
                 self.renew(known)
             return self._load(known, zone)
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        except (sqlite3.Error, EdgeError, ValueError, TypeError, KeyError) as error:
             raise self._unusable(f"it is damaged: {error}") from None
 
     def _load(self, epoch: str, zone: str) -> State:

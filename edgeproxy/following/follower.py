@@ -90,10 +90,7 @@ class Follower:
 
     async def run(self) -> None:
         """Apply what is on disk, then follow."""
-        known = await asyncio.to_thread(self._kept.state)
-        if known.epoch:
-            with contextlib.suppress(EdgeError):  # it is tried again with what the control plane says
-                await self._apply_it(known)
+        await self._begin()
         pause = FIRST_PAUSE
         while not self._leaving:
             try:
@@ -115,6 +112,20 @@ class Follower:
             if not self._leaving:
                 await asyncio.sleep(pause * (0.5 + self._chance() / 2))
                 pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _begin(self) -> None:
+        """From what is on disk, if that can be read and used; if not, the control plane has to be there."""
+        try:
+            known = await asyncio.to_thread(self._kept.state)
+        except EdgeError as error:
+            log.error("%s; everything is asked for anew", error)
+            await asyncio.to_thread(self._kept.forget)
+            return
+        if known.epoch:
+            try:
+                await self._apply_it(known)
+            except EdgeError as error:
+                log.error("what was kept of the feed cannot be used: %s", error)
 
     async def goodbye(self, seconds: float) -> bool:
         """Leave for good: nobody waits for this node from now on. Say it after all workers have ended. Whether the

@@ -6,6 +6,7 @@ SQLite, so that a batch of records is there whole or not at all. The follower wr
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Kept:
         """Open it; make it with a new incarnation id when that is given. A file that is damaged, or of another version,
         is made anew. Raises ConfigError when it cannot be had, or there is none to read."""
         self._path = path
+        # A write goes on in its thread when whoever waited for it is cancelled: nothing else may touch the file then.
+        self._lock = threading.Lock()
         try:
             self._sql = self._opened(incarnation)
         except (OSError, sqlite3.Error) as error:
@@ -79,6 +82,12 @@ class Kept:
         """Everything that counts, as of one moment; with an empty epoch when the node never followed. Raises EdgeError
         when it cannot be read."""
         try:
+            return self._state()
+        except sqlite3.Error as error:
+            raise EdgeError(f"{self._path} cannot be read: {error}") from None
+
+    def _state(self) -> Update:
+        with self._lock:
             self._sql.execute("BEGIN")
             try:
                 rows = self._sql.execute("SELECT body FROM records ORDER BY number").fetchall()
@@ -86,27 +95,37 @@ class Kept:
                 low_water = int(self._meta("low_water") or 0)
             finally:
                 self._sql.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise EdgeError(f"{self._path} cannot be read: {error}") from None
         return Update(epoch, number, low_water, tuple(_record(body) for (body,) in rows), whole=True)
 
+    def forget(self) -> None:
+        """Know nothing: what is there cannot be read, and has to be told anew. Raises EdgeError."""
+        self.write(Update("", 0, 0, (), whole=True))
+
     def position(self) -> tuple[str, int]:
-        """Epoch and number."""
-        return self._meta("epoch") or "", int(self._meta("number") or 0)
+        """Epoch and number. Raises EdgeError when it cannot be read."""
+        try:
+            with self._lock:
+                return self._meta("epoch") or "", int(self._meta("number") or 0)
+        except sqlite3.Error as error:
+            raise EdgeError(f"{self._path} cannot be read: {error}") from None
 
     def write(self, update: Update) -> None:
         """Make an update durable: on disk when this returns. Raises EdgeError when the disk refuses it; then the file
         is as it was."""
         try:
-            self._sql.execute("BEGIN IMMEDIATE")
-            try:
-                self._write(update)
-                self._sql.execute("COMMIT")
-            finally:
-                if self._sql.in_transaction:
-                    self._sql.execute("ROLLBACK")
+            with self._lock:
+                self._in_one(update)
         except sqlite3.Error as error:
             raise EdgeError(f"{self._path} cannot be written: {error}") from None
+
+    def _in_one(self, update: Update) -> None:
+        self._sql.execute("BEGIN IMMEDIATE")
+        try:
+            self._write(update)
+            self._sql.execute("COMMIT")
+        finally:
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
 
     def _write(self, update: Update) -> None:
         if update.whole:
@@ -123,8 +142,9 @@ class Kept:
         self._sql.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", words)
 
     def close(self) -> None:
-        """Close it."""
-        self._sql.close()
+        """Close it; what is asked of it afterwards is refused."""
+        with self._lock:
+            self._sql.close()
 
     def _meta(self, name: str) -> str | None:
         row = self._sql.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
