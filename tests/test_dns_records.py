@@ -1,4 +1,4 @@
-"""dns/records.py: what dnspython makes of an answer is bounded, and the same each time. What is said: test_dns_answer."""
+"""dns/records.py: what dnspython makes of an answer is bounded, and the same each time."""
 
 from __future__ import annotations
 

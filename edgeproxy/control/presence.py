@@ -6,7 +6,7 @@ Who follows, who is lost, who has left, whom the operator has drained. Nobody wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from edgeproxy.control.state import State
 from edgeproxy.feed import Noticed
@@ -49,7 +49,7 @@ class Presence:
             self._drained.pop(node, None)
         self._tell(node, f"{order}ed")
 
-    async def observe(self) -> AsyncIterator[Noticed]:
+    async def observe(self) -> AsyncGenerator[Noticed, None]:
         """How things are, then what happens, until the observer is too slow."""
         waiting: asyncio.Queue[Noticed | None] = asyncio.Queue(WAITING_MAX)
         self._observers.add(waiting)

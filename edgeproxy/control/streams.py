@@ -154,8 +154,9 @@ class Streams:
 
     async def _notice(self, response: web.StreamResponse) -> None:
         """What an observer is told of nodes."""
-        async for noticed in self._plane.presence.observe():
-            await response.write(encode(noticed))
+        async with contextlib.aclosing(self._plane.presence.observe()) as notices:
+            async for noticed in notices:
+                await response.write(encode(noticed))
 
     async def _chunks(self, lines: Sequence[Record | Marker]) -> AsyncIterator[bytes]:
         waiting = bytearray()
