@@ -13,7 +13,9 @@ import dns.message
 
 from edgeproxy.roles import DEFAULTS
 from edgeproxy.units import split_address
-from tests.commands import command, run
+from tests.commands import command, fetch, run
+from tests.controlling import client
+from tests.distributions import config, items
 from tests.scripted import ScriptedOrigin
 from tests.test_up import free_ports, up
 
@@ -54,6 +56,33 @@ async def test_a_pop_is_drained_explained_and_undrained(tmp_path: Path) -> None:
         assert (code, "there are: frankfurt, london, ashburn, sao-paulo" in said) == (1, True)
         code, said = await run("resolver", "explain", "nobody", "demo.edge.localhost", "--data-dir", data)
         assert (code, "ip=ADDRESS" in said) == (2, True)
+
+
+async def test_a_drain_needs_no_check_and_a_new_distribution_no_restart(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path)
+    settings.write_text(settings.read_text().replace("[resolver]\n", "[resolver]\nhealth = { interval = 3600 }\n"))
+    data = str(tmp_path / "data")
+    async with ScriptedOrigin() as origin, up(tmp_path, "--config", str(settings), "--origin", origin.url) as (_, cdn):
+        subnet = "203.0.113.0/25"
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
+        assert await run("drain", "frankfurt", "--data-dir", data) == (0, "frankfurt: drained")
+        await becomes(cdn["resolver"], subnet, "127.0.0.11")
+        assert await run("undrain", "frankfurt", "--data-dir", data) == (0, "frankfurt: in service again")
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
+        assert await fetch(cdn["resolver_admin"] + "/readyz") == (200, b"ready\n")
+        made = await asyncio.to_thread(
+            client(cdn["control"]).create_distribution, DistributionConfig=config(Aliases=items("new.edge.localhost"))
+        )
+        async with asyncio.timeout(PATIENCE):
+            while not await addresses(cdn["resolver"], "new.edge.localhost"):  # noqa: ASYNC110 - no event for it here
+                await asyncio.sleep(0)
+        assert await addresses(cdn["resolver"], made["Distribution"]["DomainName"])
+
+
+async def addresses(resolver: str, name: str) -> list[str]:
+    host, port = split_address(resolver)
+    reply = await dns.asyncquery.udp(dns.message.make_query(name, "A"), host, PATIENCE, port)
+    return [record.to_text() for found in reply.answer for record in found]
 
 
 async def test_without_a_running_cdn_the_commands_say_so(tmp_path: Path) -> None:
