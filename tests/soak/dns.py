@@ -28,6 +28,7 @@ from edgeproxy.settings import Latency as LatencySettings
 
 AMPLIFICATION_MAX = 10
 TCP_SIZE = 65_535
+SOURCES = ("192.0.2.9", "10.1.2.3", "2001:db8::7")
 
 
 # Any bytes ----------------------------------------------------------------------------------------------------
@@ -48,15 +49,16 @@ def fuzz(zone: Zone, count: int, seed: int) -> Fuzzed:
     answer, and remembered answers are those that reading gives."""
     chance = random.Random(seed)
     secret = random.Random(seed).randbytes(16)
-    conditions = Conditions(cookies=Cookies(secret, lambda: 1e9).check, amplification_max=AMPLIFICATION_MAX)
+    cookies = Cookies(secret, lambda: 1e9)
+    conditions = Conditions(cookies=cookies.check, amplification_max=AMPLIFICATION_MAX, nsid=b"fuzzed", keepalive=100)
     memo, bare = Memo(zone, conditions, 1000, Tallies()), Memo(zone, conditions, 0, Tallies())
-    corpus = _corpus(zone)
+    corpus = _corpus(zone, [cookies.check(b"c" * 8, source)[0] for source in SOURCES])
     fuzzed = Fuzzed()
     for number in range(count):
         wire = _bent(chance.choice(corpus), corpus, chance)
         if len(corpus) < 3000 and number % 200 == 0:
             corpus.append(wire)
-        _one(memo, bare, wire, chance.choice(("192.0.2.9", "10.1.2.3", "2001:db8::7")), fuzzed, udp=number % 8 > 0)
+        _one(memo, bare, wire, chance.choice(SOURCES), fuzzed, udp=number % 8 > 0)
     return fuzzed
 
 
@@ -86,8 +88,8 @@ def _one(memo: Memo, bare: Memo, wire: bytes, source: str, fuzzed: Fuzzed, *, ud
         dns.message.from_wire(said)  # raises when it is not well-formed
 
 
-def _corpus(zone: Zone) -> list[bytes]:
-    """Queries for everything there is, as resolvers send them."""
+def _corpus(zone: Zone, cookies: list[bytes]) -> list[bytes]:
+    """Queries for everything there is, as resolvers send them; `cookies` are good ones."""
     names = [_text(name) for name in zone.names] + ["no.such.name.cdn.test", "elsewhere.test", "."]
     corpus = []
     for name in names:
@@ -97,9 +99,14 @@ def _corpus(zone: Zone) -> list[bytes]:
             for subnet in ("10.1.2.0/24", "2001:db8::/56", "0.0.0.0/0"):
                 message.use_edns(0, payload=1232, options=[dns.edns.ECSOption.from_text(subnet)])
                 corpus.append(message.to_wire())
-            message.use_edns(0, payload=4096, options=[dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"c" * 8)])
-            corpus.append(message.to_wire())
+            for options in ([(10, b"c" * 8)], *([(3, b""), (11, b""), (10, cookie)] for cookie in cookies)):
+                message.use_edns(0, payload=4096, options=[_option(*option) for option in options])
+                corpus.append(message.to_wire())
     return corpus
+
+
+def _option(code: int, data: bytes) -> dns.edns.Option:
+    return dns.edns.GenericOption(dns.edns.OptionType.make(code), data)
 
 
 def _text(name: bytes) -> str:
