@@ -225,8 +225,9 @@ def _reply(zone: Zone, query: Query, plan: _Plan, terms: _Terms, by_subnet: bool
     room = terms.limit - size(query.edns, options)
     folded = question.folded
     group: bytes = folded
-    # What a name that does not exist is told depends on where in it the zone begins, and on nothing else: strangers who
-    # make up names fill no memory, and each costs no rendering. But for names the SOA record would be compressed with.
+    # What a name is told that does not exist, or exists by a wildcard, depends on where in it the zone or the wildcard
+    # begins, and on nothing else: strangers who make up names fill no memory, and each costs no rendering. But for
+    # names that an SOA record would be compressed with.
     name: object = folded
     kind = question.type if question.type in _TOLD_APART else 0
     if place.content is None:
@@ -235,6 +236,10 @@ def _reply(zone: Zone, query: Query, plan: _Plan, terms: _Terms, by_subnet: bool
             name = group, len(folded)
     elif plan.alike and isinstance(place.content, Steered):
         name = place.content.ipv6, len(folded)
+    elif place.wildcard is not None:
+        mentioned = zone.negative.values()
+        if not any(suffix in names for names in mentioned for suffix in upwards(folded)):
+            name = place.wildcard, len(folded), True
     steered = None if choice is None else (choice.pop.name, choice.reason is Reason.EXPLORE, turn)
     key = (name, kind, query.reply_flags, room, steered)
     body = bodies.get(key)

@@ -56,8 +56,8 @@ class _Tail(NamedTuple):
 
     head: bytes
     """Flags and counts."""
-    rests: tuple[bytes, ...]
-    """All after the name, one a rotation."""
+    rests: list[bytes | None]
+    """All after the name, one a rotation; None for those that nobody was given yet."""
     scoped: bool
     """The client subnet's scope is the verdict's; else it is 0."""
     tally: Tally
@@ -131,7 +131,9 @@ class Memo:
         if tail is None:
             return None  # This POP was not yet the answer to the like of it.
         head, rests, scoped, tally, group = tail
-        rest = rests[0] if len(rests) == 1 else rests[wire[1] % len(rests)]
+        rest = rests[wire[1] % len(rests)]
+        if rest is None:
+            return None
         return wire[:2] + head + name + rest + (scope if scoped else b"\0") + closing, tally, group
 
     def _find_other(self, wire: bytes, name: bytes, end: int, source: str) -> Found | None:
@@ -154,9 +156,10 @@ class Memo:
         else:
             kind, _ = shape.verdicts.of(shape.client)
         tail = shape.tails.get(kind)
-        if tail is None:
+        rest = None if tail is None else tail.rests[wire[1] % len(tail.rests)]
+        if tail is None or rest is None:
             return None
-        reply = wire[:2] + tail.head + name + tail.rests[wire[1] % len(tail.rests)] + checked
+        reply = wire[:2] + tail.head + name + rest + checked
         return reply, tail.tally, None if vouched else tail.group
 
     def _again(self, key: bytes) -> _Shape | None:
@@ -169,24 +172,24 @@ class Memo:
 
     def reply(self, wire: bytes, source: str, *, udp: bool) -> Reply | None:
         """The answer by reading the query; what can be kept of it is. As answer.answer."""
-        reply = self._answer(wire, source, udp=udp)
+        reply = answer(self._zone, wire, source, udp=udp, conditions=self._conditions, bodies=self._bodies)
         if reply is not None and udp and len(wire) <= WIRE_MAX and self._half_max:
-            self._remember(wire, source, reply)
+            self._remember(wire, reply)
         return reply
 
-    def _answer(self, wire: bytes, source: str, *, udp: bool) -> Reply | None:
-        return answer(self._zone, wire, source, udp=udp, conditions=self._conditions, bodies=self._bodies)
-
-    def _remember(self, wire: bytes, source: str, reply: Reply) -> None:
+    def _remember(self, wire: bytes, reply: Reply) -> None:
         question = reply.query.question
         place = None if question is None else self._zone.find(question.folded)
         if place is None or place.content is None:
             return  # Strangers can make up as many of these as they like; they are cheap by other means.
         cut = self._cut(wire, reply)
-        tail = None if cut is None else self._tail(wire, source, reply, cut)
-        if cut is None or tail is None:
+        if cut is None:
             return
         end = wire.find(0, _NAME)
+        until = -cut - (cut != _COOKIE_SIZE) if cut else None  # without the scope
+        rest = reply.wire[end:until]
+        if len(rest) * reply.rotations > TAIL_MAX:
+            return
         key = wire[2:_NAME] + wire[_NAME:end].lower() + (wire[end:-cut] if cut else wire[end:] + _WHOLE)
         shape = self._young.get(key) or self._again(key)
         if shape is None:
@@ -194,11 +197,17 @@ class Memo:
             self._keep(key, shape)
         decided = reply.decided
         kind = None if shape.verdicts is None or decided is None else self._kinds.of(decided)
-        if kind not in shape.tails:
+        tail = shape.tails.get(kind)
+        if tail is None:
             if self._make_room(1):
                 self._again(key)
+            group = hash((reply.group, reply.rcode))
+            rests: list[bytes | None] = [None] * reply.rotations
+            tail = _Tail(reply.wire[2:_NAME], rests, reply.scoped, self._tallies.of(reply), group)
             shape.tails[kind] = tail
             self._count(tail)
+        tail.rests[wire[1] % reply.rotations] = rest
+        self._young_bytes += len(rest)
 
     def _cut(self, wire: bytes, reply: Reply) -> int | None:
         """How many bytes at the end of the query the key leaves out; None when it is not kept at all."""
@@ -215,20 +224,6 @@ class Memo:
         # What looks like an ending and is none would be looked for elsewhere.
         ending = wire[_V4_BEFORE:-_V4_SIZE] == _V4 or wire[_V6_BEFORE:-_V6_SIZE] == _V6
         return None if ending or wire[_COOKIE_BEFORE:-_COOKIE_SIZE] == _COOKIE else 0
-
-    def _tail(self, wire: bytes, source: str, reply: Reply, cut: int) -> _Tail | None:
-        """The pieces of an answer, in all its rotations; None when they are too long."""
-        wires = [reply.wire]
-        if reply.rotations > 1:
-            turned = (bytes((0, turn)) + wire[2:] for turn in range(reply.rotations))
-            wires = [each.wire for each in (self._answer(other, source, udp=True) for other in turned) if each]
-        end = wire.find(0, _NAME)
-        until = -cut - (cut != _COOKIE_SIZE) if cut else None  # without the scope
-        rests = tuple(each[end:until] for each in wires)
-        if sum(map(len, rests)) > TAIL_MAX:
-            return None
-        group = hash((reply.group, reply.rcode))
-        return _Tail(reply.wire[2:_NAME], rests, reply.scoped, self._tallies.of(reply), group)
 
     def _shape(self, place: Place, reply: Reply, cut: int) -> _Shape:
         content = place.content.steered if isinstance(place.content, Alias) else place.content
@@ -255,7 +250,7 @@ class Memo:
 
     def _count(self, tail: _Tail) -> None:
         self._young_tails += 1
-        self._young_bytes += TAIL_BYTES + sum(map(len, tail.rests))
+        self._young_bytes += TAIL_BYTES + sum(len(rest) for rest in tail.rests if rest is not None)
 
     def _make_room(self, tails: int) -> bool:
         """Whether the halves have changed their parts for it."""

@@ -73,6 +73,8 @@ class Place:
 
     apex: Apex
     content: Content | None
+    wildcard: bytes | None = None
+    """The name above the wildcard that stands for it, when one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Zone:
             # RFC 4592 §3.3.1: only the wildcard right below the closest name that exists can answer.
             encloser = next(suffix for suffix in upwards(name) if suffix in self.names)
             content = self.names.get(_STAR + encloser)
+            return Place(apex, content, None if content is None else encloser)
         return Place(apex, content)
 
 

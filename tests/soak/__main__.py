@@ -15,8 +15,9 @@ def main() -> int:
     search.add_argument("--inputs", type=int, default=1_000_000)
     search.add_argument("--prefixes", type=int, default=10_000)
     search.add_argument("--rounds", type=int, default=900)
+    search.add_argument("--queries", type=int, default=1_000_000, help="made to fill the memory")
     options = parser.parse_args()
-    return dns.run(options.inputs, options.prefixes, options.rounds)
+    return dns.run(options.inputs, options.prefixes, options.rounds, options.queries)
 
 
 if __name__ == "__main__":
