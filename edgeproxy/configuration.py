@@ -90,6 +90,7 @@ def load(path: Path, environment: Mapping[str, str], read: Callable[[Path], byte
     every = [*settings.control.access_keys, *access_keys]
     settings = settings.model_copy(update={"control": settings.control.model_copy(update={"access_keys": every})})
     notes = [*setting_notes(document, settings), *_unused_redirects(document, readings)]
+    notes += _shield_notes(settings, readings)
     for reading in readings:
         notes += reading.notes
     distributions = tuple(reading.distribution for reading in readings if reading.distribution is not None)
@@ -216,6 +217,17 @@ def _unused_redirects(document: Document, readings: Sequence[Reading]) -> Iterat
     for host in _redirects(document):
         if host not in used:
             yield document.note(("origins", host), "has no effect: no distribution has an origin of this name")
+
+
+def _shield_notes(settings: Settings, readings: Sequence[Reading]) -> Iterator[Note]:
+    """Shields without a regional, in a CDN that has regionals at all."""
+    regions = {node.region for node in settings.nodes if node.mode == "regional"}
+    for reading in readings:
+        origins = [] if reading.distribution is None else list(reading.distribution.origins.values())
+        for index, origin in enumerate(origins):
+            if origin.shield is not None and regions and origin.shield not in regions:
+                where = ("Origins", "Items", index, "OriginShield", "OriginShieldRegion")
+                yield reading.config.note(where, "has no effect: no regional of these nodes stands in this region")
 
 
 def _owned_twice(readings: Sequence[Reading], zone: str) -> Iterator[Fault]:

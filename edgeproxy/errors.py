@@ -32,6 +32,7 @@ class Detail(Enum):
 
     ABORTED_ORIGIN = "AbortedOrigin"
     CLIENT_COMM = "ClientCommError"
+    CLIENT_GEO_BLOCKED = "ClientGeoBlocked"
     CLIENT_HUNG_UP = "ClientHungUpRequest"
     INVALID_REQUEST = "InvalidRequest"
     INVALID_REQUEST_HEADER = "InvalidRequestHeader"
@@ -42,6 +43,7 @@ class Detail(Enum):
     ORIGIN_HEADER_TOO_BIG = "OriginHeaderTooBigError"
     ORIGIN_INVALID_RESPONSE = "OriginInvalidResponseError"
     ORIGIN_READ = "OriginReadError"
+    ORIGIN_SHIELD_HIT = "OriginShieldHit"
     ORIGIN_WRITE = "OriginWriteError"
     ERROR = "Error"
 

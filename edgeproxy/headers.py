@@ -22,6 +22,9 @@ PROTECTED = frozenset(
 INTERNAL_PREFIX = b"edgeproxy-"
 
 
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+
+
 class Headers:
     """An immutable list of (name, value) fields with lookup by lower-case name."""
 
@@ -34,9 +37,11 @@ class Headers:
     def _lookup(self) -> dict[bytes, list[bytes]]:
         index = self._index
         if index is None:
-            index = {}
-            for name, value in self._fields:
-                index.setdefault(name.lower(), []).append(value)
+            index = {name.lower(): [value] for name, value in self._fields}
+            if len(index) < len(self._fields):
+                index = {}
+                for name, value in self._fields:
+                    index.setdefault(name.lower(), []).append(value)
             # Published when whole: the log's thread may look into the same fields.
             self._index = index
         return index
@@ -60,8 +65,10 @@ class Headers:
         return self._lookup().keys()
 
     def without(self, names: Collection[bytes]) -> Headers:
-        """A copy that lacks the named fields (names in lower case)."""
-        return Headers(field for field in self._fields if field[0].lower() not in names)
+        """The fields but the named ones (names in lower case); these very fields when none of those is here."""
+        if self._lookup().keys().isdisjoint(names):
+            return self
+        return Headers([field for field in self._fields if field[0].lower() not in names])
 
     def replaced(self, name: bytes, value: bytes) -> Headers:
         """A copy in which `name` (as it shall be spelled) occurs once, with this value, at the end."""
@@ -69,7 +76,7 @@ class Headers:
 
     def plus(self, *fields: Field) -> Headers:
         """A copy with these fields appended."""
-        return Headers((*self._fields, *fields))
+        return Headers(self._fields + fields)
 
     def size(self) -> int:
         """Bytes these fields take on the wire."""
@@ -98,25 +105,31 @@ def connection_options(headers: Headers) -> frozenset[bytes]:
     """The lower-case options that `Connection` lists (RFC 9110 section 7.6.1)."""
     combined = headers.combined(b"connection")
     if combined is None:
-        return frozenset()
+        return _NO_OPTIONS
     return frozenset(option.strip().lower() for option in combined.split(b",")) - {b""}
 
 
 def end_to_end(headers: Headers) -> Headers:
     """The fields without the hop-by-hop ones: the fixed list, and what `Connection` names unless protected."""
-    drop = HOP_BY_HOP | (connection_options(headers) - PROTECTED)
-    return headers.without(drop)
+    if b"connection" not in headers:
+        return headers.without(HOP_BY_HOP)
+    return headers.without(HOP_BY_HOP | (connection_options(headers) - PROTECTED))
 
 
 def without_nominated(headers: Headers) -> Headers:
     """The fields without those that `Connection` names, protected and hop-by-hop ones apart: they end at this hop, so
     nothing that is decided or remembered here may depend on what they said."""
+    if b"connection" not in headers:
+        return headers
     named = connection_options(headers) - PROTECTED - HOP_BY_HOP
     return headers.without(named) if named else headers
 
 
 def without_internal(headers: Headers) -> Headers:
     """The fields without those reserved for tiers of this CDN."""
-    if not any(name.startswith(INTERNAL_PREFIX) for name in headers.names()):
+    for name in headers.names():
+        if name.startswith(INTERNAL_PREFIX):
+            break
+    else:
         return headers
     return Headers(field for field in headers if not field[0].lower().startswith(INTERNAL_PREFIX))

@@ -6,15 +6,16 @@ pulled, so that whoever reads slowly slows whoever sends (RFC 9112 section 9.3 a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgeproxy.headers import Headers
+from edgeproxy.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RequestHead:
     """A request's head. `target` is in origin-form (path and query as received), or `*` for OPTIONS."""
 
@@ -28,20 +29,23 @@ class RequestHead:
     @property
     def path(self) -> bytes:
         """The target up to the first `?`, raw."""
-        return self.target.partition(b"?")[0]
+        target = self.target
+        return target.partition(b"?")[0] if b"?" in target else target
 
     @property
     def query(self) -> bytes | None:
         """What follows the first `?`, raw; None when there is no `?`."""
-        _, mark, query = self.target.partition(b"?")
-        return query if mark else None
+        target = self.target
+        return target.partition(b"?")[2] if b"?" in target else None
 
     def with_headers(self, headers: Headers) -> RequestHead:
         """The same request with other fields."""
-        return replace(self, headers=headers)
+        if headers is self.headers:
+            return self
+        return RequestHead(self.method, self.target, self.authority, headers, self.scheme, self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ResponseHead:
     """A response's head; `reason` is the raw phrase, empty when the sender gave none."""
 
@@ -52,7 +56,9 @@ class ResponseHead:
 
     def with_headers(self, headers: Headers) -> ResponseHead:
         """The same response with other fields."""
-        return replace(self, headers=headers)
+        if headers is self.headers:
+            return self
+        return ResponseHead(self.status, headers, self.reason, self.version)
 
 
 class Body(Protocol):
@@ -69,8 +75,11 @@ class Body(Protocol):
         """Trailer fields; complete once `read` has returned b""."""
         ...
 
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises BodyAborted when the sender stopped before the end."""
+    def read(self) -> Coroutine[Any, Any, bytes]:  # Any: what a coroutine exchanges with its loop
+        """The next bytes, b"" at the end. Raises BodyAborted when the sender stopped before the end.
+
+        Whoever stops waiting for it may read again later: it takes nothing before it returns.
+        """
         ...
 
     def close(self) -> None:
@@ -113,6 +122,18 @@ class BytesBody:
         closed()
 
 
+def at_once(body: Body) -> bytes | None:
+    """What `body.read` gives when it need not wait, None when it must: then nothing was taken."""
+    reading = body.read()
+    try:
+        reading.send(None)
+    except StopIteration as come:
+        block: bytes = come.value
+        return block
+    reading.close()
+    return None
+
+
 def no_body() -> Body:
     """The body of a message that has none."""
     return BytesBody()
@@ -148,7 +169,7 @@ class Peer(Enum):
     """Another worker of this node, over a Unix socket."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """Where a request came from. For a viewer it is the viewer; TLS facts are None on plain HTTP."""
 
@@ -157,6 +178,8 @@ class Client:
     peer: Peer = Peer.VIEWER
     tls_protocol: str | None = None
     tls_cipher: str | None = None
+    tls_resumed: bool = False
+    """The TLS session went on from an earlier one."""
 
 
 def ignore_interim(head: ResponseHead) -> None:
@@ -197,7 +220,7 @@ class Answer:
     sent: Callable[[Delivery], None] = field(default=lambda delivery: None)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delivery:
     """What happened to an answer on its way out. Times are on the monotonic clock, seconds."""
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from edgeproxy.values import value
+
 
 class Rules(Enum):
     """Which set of caching rules a distribution follows."""
@@ -121,6 +123,82 @@ class Forwarding:
     query: Selector = EVERYTHING
     cookies: Selector = EVERYTHING
     headers: Selector = EVERYTHING
+    made_up: frozenset[bytes] = frozenset()
+    """CloudFront-* fields in lower case that are made for these requests, for the key's sake or the origin's (fact
+    sheet 1.9). A viewer's own copies never pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """The CORS part of a response headers policy (fact sheet 4.8)."""
+
+    origins: tuple[str, ...]
+    """Patterns, as configured; `*` alone allows every origin."""
+    headers: tuple[str, ...]
+    methods: tuple[str, ...]
+    exposed: tuple[str, ...] = ()
+    credentials: bool = False
+    max_age: int | None = None
+    """Seconds a browser may remember the answer to a preflight."""
+    override: bool = True
+    """Put in the place of what the origin sent; otherwise added only when the origin sent no CORS field at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedField:
+    """A field that a response headers policy adds."""
+
+    name: bytes
+    value: bytes
+    override: bool
+    """Also where the origin sent one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsePolicy:
+    """What happens to the fields of an answer on its way to the viewer (fact sheet 4.8): removed first, then added."""
+
+    id: str
+    name: str
+    removed: frozenset[bytes] = frozenset()
+    """In lower case."""
+    cors: Cors | None = None
+    added: tuple[AddedField, ...] = ()
+    timing: float | None = None
+    """Server-Timing on this share of the answers, in percent; None: on none, also where the viewer asks for it."""
+    source: str = ""
+    """What it was read from, canonical JSON; empty for a managed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """The second member of an origin group, and when it is asked (fact sheet 5.6)."""
+
+    origin: str
+    """Id of an origin of the same distribution."""
+    codes: frozenset[int]
+    """Statuses of the first member; 503 stands for no connection, 504 for no answer in time as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """What a viewer gets in the stead of an error (fact sheet 2.8)."""
+
+    path: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Countries:
+    """Who is served, by country (fact sheet 8.5). Whoever is in an unknown one is served."""
+
+    served: bool
+    """Whether `codes` are those that are served, or those that are not."""
+    codes: frozenset[str]
+
+    def refuses(self, country: str) -> bool:
+        """Whether a viewer there is turned away; "" is unknown."""
+        return bool(country) and (country in self.codes) is not self.served
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +216,8 @@ class Behavior:
     cached_methods: frozenset[str] = frozenset({"GET", "HEAD"})
     viewer_protocol: ViewerProtocol = ViewerProtocol.ALLOW_ALL
     compress: bool = False
+    failover: Failover | None = None
+    response: ResponsePolicy | None = None
 
     @property
     def caches(self) -> bool:
@@ -168,6 +248,8 @@ class Origin:
     keepalive_timeout: float = 5
     completion_timeout: float | None = None
     """Bound on the whole exchange, retries included; None for no bound."""
+    shield: str | None = None
+    """AWS region whose regional stands before this origin, for all nodes (Origin Shield, fact sheet 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +274,12 @@ class Distribution:
     """Which POPs may serve it (fact sheet 13)."""
     ipv6: bool = True
     """IsIPV6Enabled: the resolver answers with IPv6 addresses too."""
+    countries: Countries | None = None
+    error_pages: Mapping[int, ErrorPage] = field(default_factory=dict)
+    """By the status they stand for."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AsOf:
     """(epoch, number): the origin was asked after all invalidations up to `number` were accepted."""
 

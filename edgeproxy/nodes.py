@@ -7,7 +7,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from edgeproxy.errors import EdgeError
 from edgeproxy.feeding import Broker, Followed, feed_child, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.model import Mode, Rules
+from edgeproxy.places.clients import Clients
+from edgeproxy.places.location import Locations
 from edgeproxy.processes import obey, run_loop
-from edgeproxy.settings import Node
+from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Child, Message
 from edgeproxy.units import split_address
@@ -59,6 +61,8 @@ class NodeRun:
     rules: Rules
     """Of answers that belong to no distribution."""
     next_tier: NextTier | None = None
+    shields: Mapping[str, NextTier] = field(default_factory=dict)
+    """The regionals of this CDN by region."""
     knows_origin: bool = True
     test_clock: bool = False
     ended: Callable[[], None] = lambda: None
@@ -76,6 +80,8 @@ class NodeRun:
         self.page = SharedPage(self.workers)
         self.page.behind = self.follow is not None
         self._followed = Followed(self.directory)
+        # Opened before the workers are forked: they share its pages.
+        self._clients = clients_of(self.configuration.settings)
         self.began = time.monotonic()
         self._meeting: tempfile.TemporaryDirectory[str] | None = None
         self._doors: list[socket.socket] = []
@@ -157,6 +163,8 @@ class NodeRun:
             settings=configuration.settings,
             next_tier=self.next_tier,
             default_rules=self.rules,
+            shields=self.shields,
+            clients=self._clients if configuration is self.configuration else clients_of(configuration.settings),
         )
 
     async def _live(self, number: int, channel: Channel) -> int:
@@ -220,7 +228,7 @@ class NodeRun:
         if certificates is not None:
             certificates.configure(load_configured(fresh.settings.certificates))
         worker.serve(serving)
-        self.configuration = fresh
+        self.configuration, self._clients = fresh, serving.clients
         return serving
 
     def _sockets(self, number: int) -> Sockets:
@@ -244,3 +252,9 @@ class NodeRun:
             addresses=[split_address(address)[0] for address in self.node.https],
             kept_max=serving.settings.connections.certificates_max,
         )
+
+
+def clients_of(settings: Settings) -> Clients:
+    """Where viewers are, as the resolver's tables and its database have it. Raises ConfigError."""
+    path = settings.resolver.location_database
+    return Clients(settings.resolver.networks, None if path is None else Locations(Path(path)))

@@ -3,12 +3,13 @@ counter label, `Cache-Status` and `explain`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import TypeAlias
 
 from edgeproxy.headers import Headers
 from edgeproxy.model import AsOf
+from edgeproxy.values import value
 
 
 class Reason(Enum):
@@ -47,7 +48,7 @@ class Reason(Enum):
         self.sentence = sentence
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StoredHead:
     """What the store remembers of a response, apart from its bytes. Times are wall-clock seconds."""
 
@@ -70,7 +71,7 @@ class StoredHead:
         return replace(self, headers=headers)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Serve:
     """The stored response is fresh; `age` in seconds."""
 
@@ -78,7 +79,7 @@ class Serve:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ServeStale:
     """The stored response may be served although stale, and is to be revalidated meanwhile (RFC 5861 section 3)."""
 
@@ -86,7 +87,7 @@ class ServeStale:
     age: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Revalidate:
     """Ask upstream with the stored response's validators. `stale_if_error`: serve it if that fails."""
 
@@ -95,7 +96,7 @@ class Revalidate:
     stale_if_error: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Fetch:
     """Ask upstream without conditions. `stale` is what may be served if that fails."""
 
@@ -103,14 +104,14 @@ class Fetch:
     stale: StoredHead | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Bypass:
     """Neither look up nor store."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unsatisfiable:
     """Answer 504: the request says only-if-cached and nothing usable is stored (RFC 9111 section 5.2.1.7)."""
 
@@ -130,3 +131,11 @@ class Result(Enum):
     REDIRECT = "Redirect"
     LIMIT_EXCEEDED = "LimitExceeded"
     CAPACITY_EXCEEDED = "CapacityExceeded"
+
+
+class Layer(Enum):
+    """A tier in the words of Server-Timing's cdn-hit-layer (fact sheet 2.7)."""
+
+    EDGE = "EDGE"
+    REC = "REC"
+    SHIELD = "Origin Shield"

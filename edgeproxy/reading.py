@@ -16,10 +16,12 @@ from typing import TypeAlias
 
 from edgeproxy.errors import ConfigError, Fault
 
-FILE_MAX = 2 * 1024 * 1024
-"""Bytes of one file. The largest configuration CloudFront's quotas allow is well below 1 MiB."""
-VALUES_MAX = 100_000
-"""Values (tables, lists, scalars) in one file: what bounds the time that checking takes."""
+FILE_MAX = 16 * 1024 * 1024
+"""Bytes of one file. The largest configuration that CloudFront's quotas allow is well below 1 MiB."""
+VALUES_MAX = 2_000_000
+"""Values (tables, lists, scalars) in one JSON file: what bounds the time that checking takes."""
+SETTINGS_MAX, SETTINGS_VALUES_MAX = 2 * 1024 * 1024, 100_000
+"""The same for a TOML file, which takes longer: nobody writes so many settings."""
 DEPTH_MAX = 64
 """Levels of tables and lists. CloudFront's own go no deeper than 10."""
 FAULTS_MAX = 100
@@ -167,9 +169,11 @@ def read_text(path: Path, read: Callable[[Path], bytes] = read_bytes) -> str:
 
 def parse_toml(text: str, file: str) -> Document:
     """A TOML file. Raises ConfigError with line and column."""
+    if len(text) > SETTINGS_MAX:
+        raise _one_fault(file, "", f"is longer than {SETTINGS_MAX} characters, the most that settings may have")
     if _DOTTED.search(text):  # tomllib takes quadratic time for these
         raise _one_fault(file, "", "is nested too deeply")
-    data = _parsed(file, lambda: tomllib.loads(text))
+    data = _parsed(file, lambda: tomllib.loads(text), SETTINGS_VALUES_MAX)
     return Document(file, data, lines=_toml_lines(text))
 
 
@@ -193,7 +197,7 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _parsed(file: str, parse: Callable[[], object]) -> object:
+def _parsed(file: str, parse: Callable[[], object], most: int = VALUES_MAX) -> object:
     try:
         data = parse()
     except json.JSONDecodeError as error:
@@ -207,18 +211,18 @@ def _parsed(file: str, parse: Callable[[], object]) -> object:
         raise _one_fault(file, "", "is nested too deeply") from None
     except ValueError as error:
         raise _one_fault(file, "", f"cannot be read: {_cut(str(error))}") from None
-    _bounded(file, data)
+    _bounded(file, data, most)
     return data
 
 
-def _bounded(file: str, data: object) -> None:
+def _bounded(file: str, data: object, most: int) -> None:
     """Refuse what would take long, or many levels of recursion, to look through."""
     stack, count = [(data, 0)], 0
     while stack:
         count += 1
         value, depth = stack.pop()
-        if count > VALUES_MAX:
-            raise _one_fault(file, "", f"holds more than {VALUES_MAX} values")
+        if count > most:
+            raise _one_fault(file, "", f"holds more than {most} values")
         if depth > DEPTH_MAX:
             raise _one_fault(file, "", "is nested too deeply")
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -16,7 +16,7 @@ from edgeproxy.supervisor import Message
 
 log = logging.getLogger(__name__)
 
-FIXED_TABLES = ("connections", "upstream", "cache", "fills", "log", "drain", "control")
+FIXED_TABLES = ("connections", "upstream", "cache", "fills", "compression", "log", "drain", "control")
 """What a worker has built its parts from: a reload that changes it would only half take effect, so it is refused."""
 RELOADED_BY_RESOLVER = {
     "ttl", "negative_ttl", "zone_ttl", "addresses", "nameservers", "hostmaster", "zones", "networks", "countries",

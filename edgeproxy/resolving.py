@@ -17,9 +17,7 @@ from edgeproxy.dns import server as dns_server
 from edgeproxy.dns.admin import serve_admin
 from edgeproxy.dns.answer import CALM
 from edgeproxy.dns.explain import Explanation, explain
-from edgeproxy.dns.location import Locations
 from edgeproxy.dns.parts import ResolverParts
-from edgeproxy.dns.policy import Client, Located
 from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
 from edgeproxy.dns.zone import Zone
@@ -28,6 +26,9 @@ from edgeproxy.feed import Noticed
 from edgeproxy.feeding import Followed, observing, prepare
 from edgeproxy.following.follower import Whom
 from edgeproxy.model import Distribution
+from edgeproxy.places.geography import Located
+from edgeproxy.places.location import Locations
+from edgeproxy.places.networks import Client
 from edgeproxy.processes import run_loop, until_told
 from edgeproxy.settings import Settings
 from edgeproxy.sources import Sources

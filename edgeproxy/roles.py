@@ -160,6 +160,7 @@ def _from_file(options: ServeOptions) -> tuple[NodeRun, Callable[[], Message | N
         workers=options.workers or node.workers or os.cpu_count() or 1,
         rules=options.rules or Rules.CLOUDFRONT,
         next_tier=_tier_of_file(configuration, node),
+        shields=_shields_of_file(configuration),
         test_clock=options.test_clock,
         follow=_whom(configuration.settings, node.name),
     )
@@ -184,9 +185,19 @@ def _named(configuration: Configuration, name: str | None) -> Node:
 
 
 def _tier_of_file(configuration: Configuration, node: Node) -> NextTier | None:
-    if node.upstream is None:
-        return None
-    upstream = _named(configuration, node.upstream)
+    return None if node.upstream is None else _reached(_named(configuration, node.upstream))
+
+
+def _shields_of_file(configuration: Configuration) -> dict[str, NextTier]:
+    """Regionals by region; the first in the file stands for its region."""
+    shields: dict[str, NextTier] = {}
+    for node in configuration.settings.nodes:
+        if node.mode == "regional" and (node.listen or node.https):
+            shields.setdefault(node.region, _reached(node))
+    return shields
+
+
+def _reached(upstream: Node) -> NextTier:
     host, port = split_address((upstream.listen or upstream.https)[0])
     if upstream.addresses:
         host = upstream.addresses[0]
@@ -283,6 +294,7 @@ def up(options: UpOptions, report: Report) -> int:
 def _all_nodes(configuration: Configuration, options: UpOptions, control_url: str) -> list[NodeRun]:
     """Every node of the file, regionals first: a POP must know where its regional really listens."""
     runs: dict[str, NodeRun] = {}
+    shields: dict[str, NextTier] = {}
     for node in sorted(configuration.settings.nodes, key=lambda node: node.mode != "regional"):
         tier = None
         if node.upstream is not None:
@@ -295,9 +307,14 @@ def _all_nodes(configuration: Configuration, options: UpOptions, control_url: st
             workers=node.workers or 1,
             rules=Rules.CLOUDFRONT,
             next_tier=tier,
+            shields=shields,
             test_clock=options.test_clock,
             follow=_whom(configuration.settings, node.name, control_url),
         )
+        if node.mode == "regional":
+            run = runs[node.name]
+            url = run.url() or run.url(https=True) or ""
+            shields.setdefault(node.region, _tier(node.name, url, node.region))
     return [runs[node.name] for node in configuration.settings.nodes]
 
 

@@ -134,6 +134,16 @@ class Fills(Table):
     )
 
 
+class Compression(Table):
+    """Bodies compressed here, per worker; which ones a distribution says."""
+
+    at_once_max: int = setting(
+        32, "Most bodies being compressed at a time; further ones stay as they are until they expire.", low=0, high=4096
+    )
+    gzip_level: int = setting(6, "Effort for gzip; more is smaller and slower.", low=1, high=9)
+    brotli_quality: int = setting(5, "Effort for brotli; likewise.", low=0, high=11)
+
+
 class Log(Table):
     """The access log."""
 
@@ -343,6 +353,7 @@ class Settings(Table):
     upstream: Upstream = Upstream()
     cache: Cache = Cache()
     fills: Fills = Fills()
+    compression: Compression = Compression()
     log: Log = Log()
     tier: Tier = Tier()
     trust: Trust = Trust()

@@ -138,6 +138,15 @@ LEGACY_BAD: list[tuple[JSON, str]] = [
     (legacy(values={"Headers": items("Cookie")}), "cookie cannot be part of the key"),
     (legacy(values={"Headers": items(*[f"X-{n}" for n in range(11)])}), "TooManyHeadersInForwardedValues: "),
     (legacy(values={"Cookies": {"Forward": "whitelist"}}), "InvalidForwardCookies: "),
+    (
+        legacy(values={"Cookies": {"Forward": "whitelist", "WhitelistedNames": items(*["n" * 52] * 10)}}),
+        "InvalidForwardCookies: expected up to 512 bytes",
+    ),
+    (legacy(values={"QueryString": True, "QueryStringCacheKeys": items("a" * 129)}), "expected up to 128 characters"),
+    (
+        legacy(values={"QueryString": True, "QueryStringCacheKeys": items(*[f"{n}" * 128 for n in range(5)])}),
+        "InvalidQueryStringParameters: expected up to 128",
+    ),
     (legacy(values={"Cookies": {"Forward": "none", "WhitelistedNames": items("a")}}), "InvalidForwardCookies: "),
     (
         legacy(values={"Cookies": {"Forward": "whitelist", "WhitelistedNames": items(*"abcdefghijk")}}),

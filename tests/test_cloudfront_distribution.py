@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from time import process_time
 from typing import Any
 
 import pytest
 
 from edgeproxy.cloudfront.addresses import endpoint
 from edgeproxy.cloudfront.policies import Policies
-from edgeproxy.model import Rules
+from edgeproxy.model import Countries, ErrorPage, Failover, Rules
 from edgeproxy.reading import Document
 from tests.distributions import behavior, bucket, config, distribution, faults, items, legacy, reading, web
 
@@ -151,30 +153,35 @@ NOTED: list[tuple[dict[str, Any], str]] = [
     ({"HttpVersion": "http2"}, "HttpVersion"),
     ({"Logging": {"Enabled": True, "Bucket": "b"}}, "Logging"),
     ({"WebACLId": "acl"}, "WebACLId"),
-    (
-        {"Restrictions": {"GeoRestriction": {"RestrictionType": "blacklist", **items("DE")}}},
-        "Restrictions.GeoRestriction",
-    ),
     ({"ViewerCertificate": {"ACMCertificateArn": "arn", "SSLSupportMethod": "sni-only"}}, "ViewerCertificate"),
     (
-        {"CustomErrorResponses": items({"ErrorCode": 404, "ResponseCode": "200", "ResponsePagePath": "/404.html"})},
-        "CustomErrorResponses.Items[0].ResponsePagePath",
+        {"DefaultCacheBehavior": behavior(CachePolicyId="CachingDisabled", Compress=True)},
+        "DefaultCacheBehavior.Compress",
     ),
-    ({"DefaultCacheBehavior": behavior(Compress=True)}, "DefaultCacheBehavior.Compress"),
     (
         {"DefaultCacheBehavior": behavior(TrustedKeyGroups={"Enabled": True, **items("k")})},
         "DefaultCacheBehavior.TrustedKeyGroups",
     ),
     ({"DefaultCacheBehavior": behavior(MinTTL=5)}, "DefaultCacheBehavior.MinTTL"),
-    ({"DefaultCacheBehavior": behavior(CachePolicyId="Amplify")}, "DefaultCacheBehavior.CachePolicyId"),
     (
-        {"DefaultCacheBehavior": legacy(values={"Headers": items("CloudFront-Viewer-Country")})},
+        {"DefaultCacheBehavior": legacy(values={"Headers": items("CloudFront-Viewer-JA3-Fingerprint")})},
         "DefaultCacheBehavior.ForwardedValues.Headers",
     ),
     (
-        {"Origins": items(web(OriginShield={"Enabled": True, "OriginShieldRegion": "us-east-1"}))},
-        "Origins.Items[0].OriginShield",
+        {"Origins": items(web(OriginShield={"Enabled": True, "OriginShieldRegion": "mars-1"}))},
+        "Origins.Items[0].OriginShield.OriginShieldRegion",
     ),
+    (
+        {
+            "Origins": items(
+                web(domain="b.s3-website.eu-central-1.amazonaws.com", custom={"OriginProtocolPolicy": "https-only"})
+            )
+        },
+        "Origins.Items[0].CustomOriginConfig.OriginProtocolPolicy",
+    ),
+    ({"Origins": items(web(domain="b.s3.eu-central-1.amazonaws.com"))}, "Origins.Items[0]"),
+    ({"Origins": items(bucket("web", "files.example.com"))}, "Origins.Items[0].DomainName"),
+    ({"Origins": items(web(domain="x.lambda-url.us-east-1.on.aws"))}, "Origins.Items[0].DomainName"),
     ({"DefaultRootObject": "/index.html"}, "DefaultRootObject"),
 ]
 
@@ -190,6 +197,11 @@ IDLE: list[dict[str, Any]] = [
     {"Restrictions": {"GeoRestriction": {"RestrictionType": "none", "Quantity": 0}}},
     {"ViewerCertificate": {"CloudFrontDefaultCertificate": True, "MinimumProtocolVersion": "TLSv1"}},
     {"OriginGroups": {"Quantity": 0}},
+    {"Restrictions": {"GeoRestriction": {"RestrictionType": "blacklist", **items("DE")}}},
+    {"CustomErrorResponses": items({"ErrorCode": 404, "ResponseCode": "200", "ResponsePagePath": "/404.html"})},
+    {"DefaultCacheBehavior": behavior(Compress=True, ResponseHeadersPolicyId="SimpleCORS")},
+    {"DefaultCacheBehavior": behavior(CachePolicyId="Amplify", OriginRequestPolicyId="AllViewerExceptHostHeader")},
+    {"Origins": items(web(OriginShield={"Enabled": True, "OriginShieldRegion": "us-east-1"}))},
     {"DefaultCacheBehavior": behavior(TrustedSigners={"Enabled": False, "Quantity": 0}, GrpcConfig={"Enabled": False})},
     {"CustomErrorResponses": items({"ErrorCode": 404, "ResponseCode": "", "ResponsePagePath": ""})},
 ]
@@ -260,3 +272,109 @@ def test_a_file_that_is_only_looked_at_may_use_policies_of_other_files() -> None
     alone = reading(data, alone=True)
     assert alone.faults == []
     assert "its file has to be listed" in str(alone.notes[0])
+
+
+GROUP = {
+    "Id": "both",
+    "FailoverCriteria": {"StatusCodes": items(403, 503)},
+    "Members": items({"OriginId": "web"}, {"OriginId": "spare"}),
+}
+ORIGINS = items(web(), web("spare", "spare.example.com"))
+SEVEN = {**items("GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"), "CachedMethods": items("GET", "HEAD")}
+
+
+def test_5_6_a_behaviour_of_a_group_asks_its_first_member_and_knows_when_the_second() -> None:
+    made = distribution(
+        config(Origins=ORIGINS, OriginGroups=items(GROUP), DefaultCacheBehavior=behavior("both"))
+    ).behaviors[0]
+    assert (made.origin, made.failover) == ("web", Failover("spare", frozenset({403, 503})))
+
+
+def test_8_5_countries() -> None:
+    def countries(kind: str, *codes: str) -> Countries | None:
+        restrictions = {"GeoRestriction": {"RestrictionType": kind, **items(*codes)}}
+        return distribution(config(Restrictions=restrictions)).countries
+
+    allowed, refused = countries("whitelist", "DE", "AT"), countries("blacklist", "DE")
+    assert allowed is not None
+    assert refused is not None
+    assert countries("none") is None
+    assert [allowed.refuses(code) for code in ("DE", "FR", "")] == [False, True, False]
+    assert [refused.refuses(code) for code in ("DE", "FR", "")] == [True, False, False]
+
+
+def test_2_8_pages_by_the_status_they_stand_for() -> None:
+    made = distribution(
+        config(
+            CustomErrorResponses=items(
+                {"ErrorCode": 404, "ResponseCode": "200", "ResponsePagePath": "/index.html"},
+                {"ErrorCode": 503, "ErrorCachingMinTTL": 0},
+            )
+        )
+    )
+    assert made.error_pages == {404: ErrorPage("/index.html", 200)}
+    assert made.behaviors[0].caching.error_ttl == {404: 10, 503: 0}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"OriginGroups": items({**GROUP, "Members": items({"OriginId": "web"}, {"OriginId": "web"})})},
+        "OriginGroups.Items[0].Members is a table: InvalidArgument: expected two different origins",
+    ),
+    (
+        {"OriginGroups": items({**GROUP, "FailoverCriteria": {"StatusCodes": items()}})},
+        "FailoverCriteria.StatusCodes is a table: InvalidArgument: expected at least one status",
+    ),
+    (
+        {"OriginGroups": items({**GROUP, "FailoverCriteria": {"StatusCodes": items(401)}})},
+        "StatusCodes.Items[0] is 401",
+    ),
+    (
+        {"OriginGroups": items(GROUP), "DefaultCacheBehavior": behavior("both", AllowedMethods=SEVEN)},
+        "InvalidArgument: The parameter AllowedMethods cannot include POST",
+    ),
+    ({"Restrictions": {"GeoRestriction": {"RestrictionType": "none", **items("DE")}}}, "InvalidGeoRestrictionParam"),
+    ({"Restrictions": {"GeoRestriction": {"RestrictionType": "whitelist", **items()}}}, "InvalidGeoRestrictionParam"),
+    ({"Restrictions": {"GeoRestriction": {"RestrictionType": "whitelist", **items("de")}}}, "'de' is no code of a"),
+    ({"Origins": items(web(OriginShield={"Enabled": True}))}, "InvalidArgument: expected the region of a regional"),
+    (
+        {"Origins": items(bucket("web", "b.s3-website-us-east-1.amazonaws.com"))},
+        "InvalidOrigin: a website endpoint is a web server",
+    ),
+    ({"DefaultCacheBehavior": behavior(ResponseHeadersPolicyId="x")}, "NoSuchResponseHeadersPolicy: neither"),
+    (
+        {"DefaultCacheBehavior": legacy(values={"Headers": items("CloudFront-Viewer-Planet")})},
+        "InvalidArgument: CloudFront adds no header of this name",
+    ),
+    ({"CustomErrorResponses": items({"ErrorCode": 402})}, "InvalidErrorCode: expected one of 400, 403"),
+    (
+        {"CustomErrorResponses": items({"ErrorCode": 404, "ResponseCode": "201", "ResponsePagePath": "/a"})},
+        "InvalidResponseCode: expected one of",
+    ),
+    ({"CustomErrorResponses": items({"ErrorCode": 404, "ResponseCode": "200"})}, "need each other"),
+]
+
+
+@pytest.mark.parametrize(("changes", "fault"), REFUSED)
+def test_what_cloudfront_would_refuse_is_refused_once(changes: dict[str, Any], fault: str) -> None:
+    found = faults(config(**{"Origins": ORIGINS, **changes}))
+    assert len(found) == 1, found
+    assert fault in found[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"Origins": items(*[web(f"o{n}") for n in range(40_000)])}, "TooManyOrigins"),
+        ({"CacheBehaviors": items(*[behavior(PathPattern=f"/{n}", Colour=1) for n in range(40_000)])}, "Colour is 1"),
+        ({f"Colour{number}": number for number in range(200_000)}, "Colour0 is 0"),
+        ({"Aliases": {"Quantity": 3, "Items": ["X"] * 400_000}}, "InconsistentQuantities"),
+    ],
+    ids=["origins", "behaviours", "unknown", "aliases"],
+)
+def test_a_configuration_of_many_megabytes_is_judged_in_a_few_seconds(changes: dict[str, Any], fault: str) -> None:
+    text = json.dumps({**config(), **changes})
+    began = process_time()
+    found = reading(json.loads(text)).faults
+    assert process_time() - began < 10
+    assert any(fault in str(each) for each in found)

@@ -69,7 +69,7 @@ def test_a_cache_policy_is_read_in_whatever_shape_aws_prints_it(data: Any, id: s
 
 
 def test_every_kind_of_policy_may_stand_in_one_file() -> None:
-    cors = {"Name": "cors", "CorsConfig": {}}
+    cors = {"Name": "cors", "RemoveHeadersConfig": items({"Header": "Server"})}
     policies, found = read(
         [cache(), {"Id": "o1", "OriginRequestPolicyConfig": origin_request()}, cors | {"Comment": ""}]
     )

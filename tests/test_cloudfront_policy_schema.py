@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel
 
-from edgeproxy.cloudfront.policy_schema import (
-    CachePolicyConfig,
-    OriginRequestPolicyConfig,
-    ResponseHeadersPolicyConfig,
-)
+from edgeproxy.cloudfront.policy_schema import CachePolicyConfig, OriginRequestPolicyConfig
+from edgeproxy.cloudfront.response_schema import ResponseHeadersPolicyConfig
 from edgeproxy.reading import Document
 from edgeproxy.validation import validate
 

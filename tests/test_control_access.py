@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,6 +104,12 @@ def test_the_hash_that_a_client_sends_has_to_be_that_of_the_body() -> None:
     fields = {name.lower(): value for name, value in request.headers.items()} | {"host": "127.0.0.1:8400"}
     with pytest.raises(Refused):
         check_signature(Asking("POST", "http://127.0.0.1:8400/a", fields, BODY), KEYS, time.time())
+    right = {"X-Amz-Content-SHA256": hashlib.sha256(BODY).hexdigest()}
+    request = AWSRequest("POST", "http://127.0.0.1:8400/a", right, BODY)
+    SigV4Auth(Credentials(ID, SECRET), "cloudfront", "us-east-1").add_auth(request)
+    fields = {name.lower(): value for name, value in request.headers.items()} | {"host": "127.0.0.1:8400"}
+    assert "x-amz-content-sha256" in fields["authorization"]
+    check_signature(Asking("POST", "http://127.0.0.1:8400/a", fields, BODY), KEYS, time.time())
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,26 @@ import dataclasses
 
 from edgeproxy.cloudfront.managed import CACHE_POLICIES, ORIGIN_REQUEST_POLICIES
 from edgeproxy.cloudfront.policies import Policies
-from edgeproxy.control.kinds import CACHE_POLICY, ORIGIN_REQUEST_POLICY
+from edgeproxy.cloudfront.response_policies import RESPONSE_POLICIES
+from edgeproxy.control.kinds import CACHE_POLICY, ORIGIN_REQUEST_POLICY, RESPONSE_HEADERS_POLICY
 from edgeproxy.control.managed import managed
 from edgeproxy.control.records import wrapped
 from edgeproxy.reading import Document
+
+
+def test_response_headers_policies_read_back_are_the_same() -> None:
+    for policy in RESPONSE_POLICIES:
+        resource = managed()[RESPONSE_HEADERS_POLICY.name, policy.id]
+        shown = wrapped(resource)["ResponseHeadersPolicy"]["ResponseHeadersPolicyConfig"]
+        if policy.cors is not None and not policy.cors.methods:
+            shown["CorsConfig"]["AccessControlAllowMethods"] = {"Quantity": 1, "Items": ["GET"]}  # own ones need some
+        policies = Policies()
+        wrap = {"ResponseHeadersPolicy": {"Id": "copy", "ResponseHeadersPolicyConfig": shown}}
+        assert policies.read(Document("x", wrap)) == []
+        again = policies.response_headers["copy"]
+        assert again.added == policy.added
+        if policy.cors is not None and policy.cors.methods:
+            assert again.cors == policy.cors
 
 
 def test_every_managed_policy_read_back_from_the_api_is_the_same() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from edgeproxy.configuration import Configuration, load
-from edgeproxy.dns.geography import Location
-from edgeproxy.dns.location import Locations
 from edgeproxy.dns.policy import Client
 from edgeproxy.dns.zone import Zone
+from edgeproxy.places.geography import Location
+from edgeproxy.places.location import Locations
 
 ROOT = Path(__file__).parent.parent
 DEFAULTS = ROOT / "edgeproxy" / "defaults"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproxy.dns.geography import Location
 from edgeproxy.dns.policy import Choice, Client, Policy, Pop, Reason
+from edgeproxy.places.geography import Location
 
 A, B, C = Pop("a", ("10.0.0.1",)), Pop("b", ("10.0.0.2",)), Pop("c", ("10.0.0.3",))
 DEFAULT = (A, B, C)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from edgeproxy.dns.geography import Location
 from edgeproxy.dns.policy import Client
 from edgeproxy.dns.zone import Alias, Content, Fixed, Nothing, Steered, Zone, wire_name
 from edgeproxy.errors import ConfigError
 from edgeproxy.model import Distribution, Rules
+from edgeproxy.places.geography import Location
 from edgeproxy.settings import Settings
 
 POP = {"name": "fra", "mode": "pop", "addresses": ["192.0.2.1", "2001:db8::1"]}

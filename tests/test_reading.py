@@ -12,6 +12,8 @@ from edgeproxy.reading import (
     DEPTH_MAX,
     FAULTS_MAX,
     FILE_MAX,
+    SETTINGS_MAX,
+    SETTINGS_VALUES_MAX,
     VALUES_MAX,
     Document,
     parse_json,
@@ -112,6 +114,8 @@ def test_json_that_is_refused(text: str, fault: str) -> None:
         ("a = " + "[" * 100_000, "nested too deeply"),
         ("a" + ".a" * 100_000 + " = 1", "nested too deeply"),
         ("a = " + "9" * 100_000, "cannot be read: "),
+        ("#" * (SETTINGS_MAX + 1), f"is longer than {SETTINGS_MAX} characters"),
+        ("a = [" + "0," * SETTINGS_VALUES_MAX + "]", f"holds more than {SETTINGS_VALUES_MAX} values"),
     ],
 )
 def test_toml_that_is_refused(text: str, fault: str) -> None:

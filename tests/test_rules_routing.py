@@ -11,9 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeproxy.model import Behavior, Caching, Distribution, Origin, OriginKind, Rules, Ttl
-from edgeproxy.outcome import Reason
-from edgeproxy.rules.routing import Route, choose_behavior, match_pattern, normalised_path, route
+from edgeproxy.model import Behavior, Caching, Distribution, Mode, Origin, OriginKind, Rules, Ttl
+from edgeproxy.outcome import Layer, Reason
+from edgeproxy.rules.routing import (
+    Route,
+    Stop,
+    choose_behavior,
+    layer_of,
+    match_pattern,
+    next_stop,
+    normalised_path,
+    route,
+)
 from tests.messages import request
 
 
@@ -155,3 +164,38 @@ def test_the_way_a_request_goes(
 ) -> None:
     site = Distribution("E1", "e1.example", Rules.CLOUDFRONT, "1", {}, (behavior,))
     assert route(request(*lines, method=method), upgrade, site, behavior, origin, region) == way
+
+
+SHIELDED = replace(ORIGIN, shield="eu-west-1")
+CACHED_WAY, DYNAMIC_WAY = Route(True, False, None), Route(False, True, Reason.DYNAMIC)
+NEAR = Route(True, True, Reason.SAME_REGION)
+
+
+@pytest.mark.parametrize(
+    ("way", "origin", "mode", "region", "has_tier", "stop"),
+    [
+        (CACHED_WAY, ORIGIN, Mode.POP, "eu-central-1", True, Stop.TIER),
+        (CACHED_WAY, ORIGIN, Mode.POP, "eu-central-1", False, Stop.ORIGIN),
+        (DYNAMIC_WAY, ORIGIN, Mode.POP, "eu-central-1", True, Stop.ORIGIN),
+        (NEAR, ORIGIN, Mode.POP, "eu-central-1", True, Stop.ORIGIN),
+        (CACHED_WAY, ORIGIN, Mode.REGIONAL, "eu-west-1", False, Stop.ORIGIN),
+        (CACHED_WAY, SHIELDED, Mode.POP, "eu-central-1", True, Stop.TIER),
+        (CACHED_WAY, SHIELDED, Mode.POP, "eu-west-1", True, Stop.TIER),
+        (CACHED_WAY, SHIELDED, Mode.POP, "eu-west-1", False, Stop.SHIELD),
+        (DYNAMIC_WAY, SHIELDED, Mode.POP, "eu-central-1", True, Stop.SHIELD),
+        (NEAR, SHIELDED, Mode.POP, "eu-central-1", True, Stop.SHIELD),
+        (Route(False, True, Reason.UPGRADE), SHIELDED, Mode.POP, "eu-central-1", True, Stop.ORIGIN),
+        (CACHED_WAY, SHIELDED, Mode.REGIONAL, "eu-central-1", False, Stop.SHIELD),
+        (CACHED_WAY, SHIELDED, Mode.REGIONAL, "eu-west-1", False, Stop.ORIGIN),
+        (CACHED_WAY, replace(ORIGIN, shield="sa-east-1"), Mode.REGIONAL, "eu-central-1", False, Stop.ORIGIN),
+    ],
+)
+def test_6_the_next_stop(way: Route, origin: Origin, mode: Mode, region: str, has_tier: bool, stop: Stop) -> None:
+    assert next_stop(way, origin, mode, region, {"eu-west-1", "us-east-1"}, has_tier) is stop
+
+
+def test_2_7_what_a_node_is_called() -> None:
+    assert layer_of(SHIELDED, Mode.POP, "eu-west-1") is Layer.EDGE
+    assert layer_of(SHIELDED, Mode.REGIONAL, "eu-west-1") is Layer.SHIELD
+    assert layer_of(SHIELDED, Mode.REGIONAL, "us-east-1") is Layer.REC
+    assert layer_of(ORIGIN, Mode.REGIONAL, "eu-west-1") is Layer.REC

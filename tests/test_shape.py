@@ -11,12 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "edgeproxy"
 
-WORDS = {"errors", "headers", "message", "model", "outcome", "settings", "units"}
+WORDS = {"errors", "headers", "message", "model", "outcome", "settings", "units", "values"}
 LAYERS: dict[str, int] = {
     **dict.fromkeys(WORDS, 0),
     "rules": 1,
     "reading": 1,
     "feed": 1,
+    "places": 1,
     "validation": 2,
     "telemetry": 2,
     "cloudfront": 3,
@@ -51,22 +52,10 @@ LAYERS: dict[str, int] = {
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation", "feed"}
 PURE_FILES = {
-    *(
-        f"dns/{name}.py"
-        for name in (
-            "policy",
-            "answer",
-            "records",
-            "edns",
-            "query",
-            "zone",
-            "networks",
-            "geography",
-            "latency",
-            "standing",
-        )
-    ),
+    *(f"dns/{name}.py" for name in ("policy", "answer", "records", "edns", "query", "zone", "latency", "standing")),
     *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "verdicts", "tally", "explain")),
+    "places/networks.py",
+    "places/geography.py",
     "telemetry/record.py",
     *(f"control/{name}.py" for name in ("state", "kinds", "records", "things", "checks", "promotion", "invalidations")),
     *(f"control/{name}.py" for name in ("operations", "views", "defaults", "managed", "refusals", "service", "xml")),
@@ -100,7 +89,7 @@ HOMES = {
     "uvloop": {"processes.py"},
     "httptools": {"upstream"},
     "dns": {"dns/records.py"},
-    "maxminddb": {"dns/location.py"},
+    "maxminddb": {"places/location.py"},
     "cachetools": {"store/memory.py", "store/eviction.py", "edge", "control/streams.py"},
     "botocore": {"control/service.py", "control/access.py"},
     "click": {"cli.py", "running.py"},
@@ -110,6 +99,7 @@ HOMES = {
     "pydantic": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "pydantic_core": {"settings.py", "reading.py", "validation.py", "configuration.py", "reference.py", "cloudfront"},
     "xxhash": {"edge/page.py"},
+    "brotli": {"edge/compressor.py"},
 }
 """Where each third-party library may be imported: files, or whole parts."""
 

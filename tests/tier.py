@@ -18,7 +18,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.model import Distribution, Mode, Rules
+from edgeproxy.places.clients import UNPLACED, Clients
 from edgeproxy.settings import Settings
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.upstream.client import Target
@@ -149,6 +150,8 @@ async def node(
     code: str = "",
     region: str = "local",
     tls: ssl.SSLContext | None = None,
+    shields: Mapping[str, Node] | None = None,
+    clients: Clients = UNPLACED,
     wall: Callable[[], float] = time.time,
     apart: bool = False,
 ) -> AsyncIterator[Node]:
@@ -168,7 +171,10 @@ async def node(
     if upstream is not None:
         target = Target("127.0.0.1", upstream.port)
         next_tier = NextTier(upstream.name, target, upstream.workers[0].place.region)
-    serving = Serving(Hosts(served), parsed, next_tier, rules)
+    others = {
+        place: NextTier(each.name, Target("127.0.0.1", each.port), place) for place, each in (shields or {}).items()
+    }
+    serving = Serving(Hosts(served), parsed, next_tier, rules, others, clients)
     page = SharedPage(workers)
     page.ready_workers = workers
     sockets = listening("127.0.0.1:0", workers)
@@ -215,11 +221,13 @@ async def tier(
     rules: Rules = Rules.RFC9111,
     settings: dict[str, Any] | None = None,
     distributions: Callable[[int], Sequence[Distribution]] | None = None,
+    clients: Clients = UNPLACED,
 ) -> AsyncIterator[Tier]:
     """viewer → POP → regional → origin; `distributions` is given the origin's port."""
     async with ScriptedOrigin() as origin:
         served = () if distributions is None else distributions(origin.port)
         common: dict[str, Any] = {"workers": workers, "rules": rules, "settings": settings, "distributions": served}
+        common["clients"] = clients
         async with (
             node(mode=Mode.REGIONAL, origin=origin.url, **common) as regional,
             node(mode=Mode.POP, origin=origin.url, upstream=regional, **common) as pop,

@@ -15,6 +15,7 @@ PACKAGES = {
     "dig": "bind9-dnsutils",
     "kdig": "knot-dnsutils",
     "nginx": "nginx-light",
+    "npm": "npm",
     "openssl": "openssl",
     "wget": "wget",
 }

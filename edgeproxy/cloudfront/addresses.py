@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import urlsplit
 
 from edgeproxy.model import OriginScheme
@@ -41,6 +42,40 @@ def s3_region(host: str) -> str | None:
     """The region in the host name of a bucket, None when it does not tell."""
     found = _S3.fullmatch(host.lower())
     return found["region"] if found else None
+
+
+class HostKind(Enum):
+    """What stands behind an origin's host name, as its form tells (fact sheet 5.5)."""
+
+    S3 = "S3 bucket"
+    S3_WEBSITE = "S3 website"
+    MEDIA_STORE = "MediaStore container"
+    MEDIA_PACKAGE = "MediaPackage endpoint"
+    LOAD_BALANCER = "load balancer"
+    EC2 = "EC2 instance"
+    LAMBDA_URL = "Lambda function URL"
+    API_GATEWAY = "API Gateway"
+    OTHER = "web server"
+
+
+_FORMS = (
+    (HostKind.S3_WEBSITE, re.compile(r".+\.s3-website[.-][a-z0-9-]+\.amazonaws\.com(\.cn)?")),
+    (HostKind.S3, re.compile(r".+\.s3(?:[.-](?:[a-z0-9-]+|dualstack\.[a-z0-9-]+))?\.amazonaws\.com(\.cn)?")),
+    (HostKind.MEDIA_STORE, re.compile(r".+\.data\.mediastore\.[a-z0-9-]+\.amazonaws\.com")),
+    (HostKind.MEDIA_PACKAGE, re.compile(r".+\.mediapackage(?:v2|-vod)?\.[a-z0-9-]+\.amazonaws\.com")),
+    (
+        HostKind.LOAD_BALANCER,
+        re.compile(r".+\.elb(?:\.[a-z0-9-]+)?\.amazonaws\.com|.+\.[a-z0-9-]+\.elb\.amazonaws\.com"),
+    ),
+    (HostKind.EC2, re.compile(r"ec2-[0-9-]+\.(?:compute-1|[a-z0-9-]+\.compute)\.amazonaws\.com")),
+    (HostKind.LAMBDA_URL, re.compile(r".+\.lambda-url\.[a-z0-9-]+\.on\.aws")),
+    (HostKind.API_GATEWAY, re.compile(r".+\.execute-api\.[a-z0-9-]+\.amazonaws\.com")),
+)
+
+
+def host_kind(host: str) -> HostKind:
+    """What an origin's host name (lower case) belongs to."""
+    return next((kind for kind, form in _FORMS if form.fullmatch(host)), HostKind.OTHER)
 
 
 @dataclass(frozen=True, slots=True)

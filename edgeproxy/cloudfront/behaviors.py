@@ -10,9 +10,18 @@ import re
 from collections.abc import Iterator, Mapping
 
 from edgeproxy.cloudfront import schema
-from edgeproxy.cloudfront.parts import LATER
-from edgeproxy.cloudfront.policies import NAMES_MAX, UNKEYABLE, Policies, forwarding, viewer_headers
+from edgeproxy.cloudfront.managed import CachePolicy
+from edgeproxy.cloudfront.policies import (
+    NAMES_MAX,
+    UNKEYABLE,
+    Policies,
+    forwarding,
+    made_up,
+    made_up_faults,
+    viewer_headers,
+)
 from edgeproxy.cloudfront.ttl import in_order, ttl
+from edgeproxy.cloudfront.viewer import NOT_MADE
 from edgeproxy.errors import Fault
 from edgeproxy.model import (
     EVERYTHING,
@@ -20,6 +29,7 @@ from edgeproxy.model import (
     Behavior,
     Caching,
     Choice,
+    Failover,
     Forwarding,
     KeyParts,
     Origin,
@@ -44,6 +54,10 @@ LEGACY_WITHHELD = frozenset(
      b"referer", b"user-agent", b"x-http-method-override"}
 )  # fmt: skip
 """What legacy settings do not forward as it came unless it is listed; all else passes (fact sheet 1.5)."""
+
+
+LEGACY_BYTES_MAX = 512
+"""Of all query parameters keyed, and of all cookies listed (fact sheet 14)."""
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
@@ -75,6 +89,8 @@ def behavior_faults(
         yield document.fault((*where, "CachePolicyId"), f"NoSuchCachePolicy: {_UNKNOWN_POLICY}")
     if part.OriginRequestPolicyId and part.OriginRequestPolicyId not in policies.origin_request:
         yield document.fault((*where, "OriginRequestPolicyId"), f"NoSuchOriginRequestPolicy: {_UNKNOWN_POLICY}")
+    if part.ResponseHeadersPolicyId and part.ResponseHeadersPolicyId not in policies.response_headers:
+        yield document.fault((*where, "ResponseHeadersPolicyId"), f"NoSuchResponseHeadersPolicy: {_UNKNOWN_POLICY}")
 
 
 _UNKNOWN_POLICY = "neither a managed policy nor one of the files that `policies` lists"
@@ -119,6 +135,7 @@ def _legacy_faults(
     for name in headers:
         if name.encode() in UNKEYABLE:
             yield document.fault(place, f"InvalidArgument: {name} cannot be part of the key")
+    yield from made_up_faults(document, place, legacy.Headers, keyed=False)
     cookies = legacy.Cookies
     if (cookies.Forward == "whitelist") is not bool(cookies.WhitelistedNames.Items):
         yield document.fault(
@@ -135,6 +152,17 @@ def _legacy_faults(
     ):
         if len(items) > NAMES_MAX:
             yield document.fault(at, f"{code}: expected up to {NAMES_MAX}")
+    keys, names = legacy.QueryStringCacheKeys.Items, cookies.WhitelistedNames.Items
+    if any(len(key) > 128 for key in keys) or sum(map(len, keys)) > LEGACY_BYTES_MAX:
+        yield document.fault(
+            (*inside, "QueryStringCacheKeys"),
+            f"InvalidQueryStringParameters: expected up to 128 characters each, {LEGACY_BYTES_MAX} in all",
+        )
+    if sum(map(len, names)) > LEGACY_BYTES_MAX - len(names):
+        yield document.fault(
+            (*inside, "Cookies", "WhitelistedNames"),
+            f"InvalidForwardCookies: expected up to {LEGACY_BYTES_MAX} bytes less one for each name",
+        )
 
 
 # What has no effect ---------------------------------------------------------------------------------------------------
@@ -150,25 +178,39 @@ def behavior_notes(document: Document, where: Location, part: schema.Behavior, p
                 yield document.note((*where, name), "has no effect beside CachePolicyId: the policy's own value holds")
     for name, policy in (("CachePolicyId", cache), ("OriginRequestPolicyId", more)):
         if getattr(part, name) and policy is None:
-            yield document.note((*where, name), "is no managed policy; its file has to be listed in `policies`")
-        elif policy is not None and policy.made_up:
-            yield document.note((*where, name), _made_up_note(policy.made_up))
-    if part.ForwardedValues is not None:
-        made_up = tuple(n for n in part.ForwardedValues.Headers.Items if n.lower().startswith("cloudfront-"))
-        if made_up:
-            yield document.note((*where, "ForwardedValues", "Headers"), _made_up_note(made_up))
+            yield document.note((*where, name), _LISTED)
+        elif policy is not None and made_up(policy.made_up) & NOT_MADE:
+            yield document.note((*where, name), _FINGERPRINTS)
+    if part.ResponseHeadersPolicyId and part.ResponseHeadersPolicyId not in policies.response_headers:
+        yield document.note((*where, "ResponseHeadersPolicyId"), _LISTED)
+    if part.ForwardedValues is not None and made_up(part.ForwardedValues.Headers.Items) & NOT_MADE:
+        yield document.note((*where, "ForwardedValues", "Headers"), _FINGERPRINTS)
+    if part.Compress and not _compresses(part, cache):
+        yield document.note(
+            (*where, "Compress"), "has no effect: the cache policy enables neither gzip nor brotli, or caches nothing"
+        )
 
 
-def _made_up_note(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"{LATER}: header fields that CloudFront makes up are not added ({shown})"
+_LISTED = "is no managed policy; its file has to be listed in `policies`"
+_FINGERPRINTS = "accepted, has no effect: the JA3 and JA4 fingerprints of viewers are not added"
+
+
+def _compresses(part: schema.Behavior, cache: CachePolicy | None) -> bool:
+    """Whether anything can come of Compress (fact sheet 4.5); what is not known is given the benefit of the doubt."""
+    if part.ForwardedValues is not None or cache is None:
+        return True
+    return (cache.gzip or cache.brotli) and cache.ttl.maximum > 0
 
 
 # What it means --------------------------------------------------------------------------------------------------------
 
 
 def read_behavior(
-    part: schema.Behavior, origin: Origin, policies: Policies, error_ttl: Mapping[int, float]
+    part: schema.Behavior,
+    origin: Origin,
+    policies: Policies,
+    error_ttl: Mapping[int, float],
+    failover: Failover | None = None,
 ) -> Behavior:
     """The behaviour; all its policies are known."""
     if part.ForwardedValues is not None:
@@ -177,7 +219,8 @@ def read_behavior(
         cache = policies.cache[part.CachePolicyId]
         more = policies.origin_request[part.OriginRequestPolicyId] if part.OriginRequestPolicyId else None
         times, forward = cache.ttl, forwarding(cache, more)
-        key = KeyParts(cache.query, cache.cookies, tuple(sorted(cache.headers)), cache.gzip, cache.brotli)
+        keyed = cache.headers | made_up(cache.made_up)
+        key = KeyParts(cache.query, cache.cookies, tuple(sorted(keyed)), cache.gzip, cache.brotli)
     if origin.kind is OriginKind.S3 and times.maximum > 0:  # fact sheet 2.5: 0 behaves as 1 s there
         error_ttl = {status: max(1.0, seconds) for status, seconds in error_ttl.items()}
     methods = part.AllowedMethods
@@ -197,6 +240,8 @@ def read_behavior(
         cached_methods=METHOD_SETS[0] if cached is None else frozenset(cached.Items),
         viewer_protocol=ViewerProtocol(part.ViewerProtocolPolicy),
         compress=part.Compress,
+        failover=failover,
+        response=policies.response_headers[part.ResponseHeadersPolicyId] if part.ResponseHeadersPolicyId else None,
     )
 
 
@@ -204,17 +249,18 @@ def legacy_values(legacy: schema.Forwarded, times: Ttl) -> tuple[Ttl, KeyParts, 
     """What ForwardedValues mean (fact sheet 4.9). `*` among the headers forwards all of them and caches nothing."""
     everything = "*" in legacy.Headers.Items
     listed = frozenset() if everything else viewer_headers(legacy.Headers)
+    added = made_up(legacy.Headers.Items)
     cookies = _legacy_cookies(legacy.Cookies)
     keys = frozenset(name.encode() for name in legacy.QueryStringCacheKeys.Items)
     sent = EVERYTHING if legacy.QueryString else NOTHING
     key = KeyParts(
         query=Selector(Choice.LISTED, keys) if keys else sent,
         cookies=cookies,
-        headers=tuple(sorted(listed)),
+        headers=tuple(sorted(listed | added)),
         gzip=not everything and b"accept-encoding" not in listed,
     )
     headers = EVERYTHING if everything else Selector(Choice.ALL_EXCEPT, LEGACY_WITHHELD - listed)
-    return Ttl(0, 0, 0) if everything else times, key, Forwarding(sent, cookies, headers)
+    return Ttl(0, 0, 0) if everything else times, key, Forwarding(sent, cookies, headers, added)
 
 
 def _legacy_cookies(preference: schema.CookiePreference) -> Selector:

@@ -17,11 +17,11 @@ from typing import TypeVar
 from edgeproxy.cloudfront import schema
 from edgeproxy.cloudfront.addresses import Endpoint
 from edgeproxy.cloudfront.behaviors import behavior_faults, behavior_notes, read_behavior
-from edgeproxy.cloudfront.origins import origin_faults, read_origin
+from edgeproxy.cloudfront.origins import origin_faults, origin_notes, read_origin
 from edgeproxy.cloudfront.parts import Part, notes_of, quantity_faults
 from edgeproxy.cloudfront.policies import Policies
 from edgeproxy.errors import Fault
-from edgeproxy.model import Distribution, Rules
+from edgeproxy.model import Countries, Distribution, ErrorPage, Failover, Rules
 from edgeproxy.reading import Document, Location, Note
 from edgeproxy.validation import near, sound, unknown, validate
 
@@ -163,6 +163,8 @@ def _relations(document: Document, policies: Policies, alone: bool) -> Iterator[
         if isinstance(target, str) and origins and target not in origins and target not in groups:
             yield _no_such_origin(document, (*where, "TargetOriginId"), [*origins, *groups])
         s3 = target in origins and _is_s3(document, origins.index(str(target)))
+        if target in groups:
+            yield from _group_faults(document, where)
         yield from behavior_faults(document, where, policies, s3=s3, alone=alone)
     yield from _error_faults(document)
 
@@ -171,6 +173,22 @@ def _behaviors(document: Document) -> Iterator[Location]:
     yield ("DefaultCacheBehavior",)
     for index in range(len(_items(document, "CacheBehaviors"))):
         yield ("CacheBehaviors", "Items", index)
+
+
+def _group_faults(document: Document, where: Location) -> Iterator[Fault]:
+    """A request that changes something is never sent to a second origin, so CloudFront takes none of that kind for a
+    group (memory: by the words of its error)."""
+    methods = document.at((*where, "AllowedMethods", "Items"))
+    if isinstance(methods, list) and {"POST", "PUT", "PATCH", "DELETE"} & set(filter(_is_text, methods)):
+        yield document.fault(
+            (*where, "AllowedMethods", "Items"),
+            "InvalidArgument: The parameter AllowedMethods cannot include POST, PUT, PATCH, or DELETE for a cached "
+            "behavior associated with an origin group.",
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_s3(document: Document, index: int) -> bool:
@@ -200,6 +218,8 @@ def _error_faults(document: Document) -> Iterator[Fault]:
 
 
 def _notes(document: Document, config: schema.DistributionConfig, policies: Policies) -> Iterator[Note]:
+    for index, origin in enumerate(config.Origins.Items):
+        yield from origin_notes(document, ("Origins", "Items", index), origin)
     if config.DefaultRootObject.startswith("/"):
         yield document.note(("DefaultRootObject",), "a leading / makes CloudFront ask for //…, which may answer 403")
     parts: list[schema.Behavior] = [config.DefaultCacheBehavior, *config.CacheBehaviors.Items]
@@ -219,16 +239,16 @@ def _distribution(
     redirects: Mapping[str, Endpoint],
 ) -> Distribution:
     origins = {origin.Id: read_origin(origin, redirects) for origin in config.Origins.Items}
-    groups = config.OriginGroups.Items if config.OriginGroups else []
-    first = {group.Id: group.Members.Items[0].OriginId for group in groups}
+    groups = {group.Id: group for group in (config.OriginGroups.Items if config.OriginGroups else ())}
     error_ttl: dict[int, float] = {
         entry.ErrorCode: float(entry.ErrorCachingMinTTL) for entry in config.CustomErrorResponses.Items
     }
     parts: list[schema.Behavior] = [*config.CacheBehaviors.Items, config.DefaultCacheBehavior]
     behaviors = []
     for part in parts:
-        target = first.get(part.TargetOriginId, part.TargetOriginId)
-        behaviors.append(read_behavior(part, origins[target], policies, error_ttl))
+        target, failover = _target(part.TargetOriginId, groups)
+        behaviors.append(read_behavior(part, origins[target], policies, error_ttl, failover))
+    geo = config.Restrictions.GeoRestriction if config.Restrictions is not None else None
     return Distribution(
         id=id,
         domain=f"{id.lower()}.{zone}",
@@ -242,7 +262,28 @@ def _distribution(
         comment=config.Comment,
         price_class=config.PriceClass,
         ipv6=config.IsIPV6Enabled,
+        countries=_countries(geo),
+        error_pages={
+            entry.ErrorCode: ErrorPage(entry.ResponsePagePath, int(entry.ResponseCode))
+            for entry in config.CustomErrorResponses.Items
+            if entry.ResponseCode
+        },
     )
+
+
+def _target(id: str, groups: Mapping[str, schema.OriginGroup]) -> tuple[str, Failover | None]:
+    """The origin asked first, and what comes after it where a behaviour names a group."""
+    group = groups.get(id)
+    if group is None:
+        return id, None
+    first, second = (member.OriginId for member in group.Members.Items)
+    return first, Failover(second, frozenset(group.FailoverCriteria.StatusCodes.Items))
+
+
+def _countries(geo: schema.Geo | None) -> Countries | None:
+    if geo is None or geo.RestrictionType == "none":
+        return None
+    return Countries(geo.RestrictionType == "whitelist", frozenset(geo.Items))
 
 
 def _revision(document: Document, behaviors: list[schema.Behavior], policies: Policies) -> str:
@@ -251,7 +292,7 @@ def _revision(document: Document, behaviors: list[schema.Behavior], policies: Po
     for part in behaviors:
         cache = policies.cache.get(part.CachePolicyId)
         more = policies.origin_request.get(part.OriginRequestPolicyId)
-        used |= {policy.source for policy in (cache, more) if policy is not None}
-        used.add(policies.response_headers.get(part.ResponseHeadersPolicyId, ""))
+        response = policies.response_headers.get(part.ResponseHeadersPolicyId)
+        used |= {policy.source for policy in (cache, more, response) if policy is not None}
     text = json.dumps([document.data, sorted(used)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 
 from edgeproxy.headers import Headers
 from edgeproxy.model import Rules
@@ -34,6 +35,7 @@ def location_code(name: str) -> str:
     return f"{letters}{number}-P1"
 
 
+@lru_cache(maxsize=64)
 def _pseudonym(node: str) -> bytes:
     return hashlib.sha256(node.encode()).hexdigest()[:32].encode() + b".cloudfront.net (CloudFront)"
 
@@ -61,5 +63,7 @@ def cdn_loop(distribution_id: str) -> bytes:
 
 def distributions_passed(headers: Headers) -> int:
     """How many distributions of ours a request has passed already, by the members of CDN-Loop that bear our name."""
+    if b"cdn-loop" not in headers:
+        return 0
     members = _QUOTED.sub(b"", headers.combined(b"cdn-loop") or b"").split(b",")
     return sum(member.partition(b";")[0].strip().lower() == CDN_ID for member in members)

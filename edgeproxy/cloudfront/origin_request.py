@@ -7,9 +7,8 @@ a cache takes them out first, and whoever revalidates puts its own in.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edgeproxy.cloudfront.fields import cdn_loop
+from edgeproxy.cloudfront.viewer import DEVICES
 from edgeproxy.headers import INTERNAL_PREFIX, Field, Headers, connection_options, end_to_end
 from edgeproxy.message import Client, RequestHead
 from edgeproxy.model import Behavior, Choice, Distribution, Origin, OriginKind, OriginScheme, Rules
@@ -25,7 +24,8 @@ ALWAYS = frozenset(
      b"content-disposition", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range"}
 )  # fmt: skip
 NEVER = frozenset({b"proxy-authenticate", b"proxy-authorization", b"x-forwarded-proto", b"x-real-ip", b"expect"})
-NEVER_PREFIXES = (b"cloudfront-", b"x-edge-", INTERNAL_PREFIX)
+MADE_PREFIX = b"cloudfront-"
+NEVER_PREFIXES = (b"x-edge-", INTERNAL_PREFIX)
 REWRITTEN = frozenset(
     {b"host", b"user-agent", b"cookie", b"accept-encoding", b"via", b"x-forwarded-for", b"x-amz-cf-id", b"cdn-loop",
      b"upgrade"}
@@ -45,6 +45,9 @@ AUTHORIZED_METHODS = frozenset({"PUT", "POST", "PATCH", "DELETE"})
 
 USER_AGENT = b"Amazon CloudFront"
 S3_OWN = frozenset({b"x-amz-id-2", b"x-amz-request-id"})
+
+
+_ADDED = frozenset({b"via", b"x-forwarded-for", b"cdn-loop"})
 
 
 def origin_request(
@@ -78,12 +81,11 @@ def origin_request(
         (b"X-Forwarded-For", _appended(request.headers, b"x-forwarded-for", client.address.encode(), separator)),
         (b"CDN-Loop", _appended(request.headers, b"cdn-loop", cdn_loop(distribution.id), b", ")),
     ]
-    headers = headers.without({name.lower() for name, _ in added}).plus(*added)
+    headers = headers.without(_ADDED).plus(*added)
     if origin.custom_headers:
         headers = headers.without({name.lower() for name, _ in origin.custom_headers}).plus(*origin.custom_headers)
-    return replace(
-        request, target=target, authority=host, headers=headers, scheme=origin_scheme(origin, request.scheme)
-    )
+    scheme = origin_scheme(origin, request.scheme)
+    return RequestHead(request.method, target, host, headers, scheme, request.version)
 
 
 def origin_scheme(origin: Origin, viewer_scheme: str) -> str:
@@ -102,6 +104,16 @@ def origin_host(origin: Origin, viewer_scheme: str) -> bytes:
     if port == (443 if tls else 80):
         return (f"[{origin.host}]" if ":" in origin.host else origin.host).encode()
     return join_address(origin.host, port).encode()
+
+
+def certificate_name(request: RequestHead, distribution: Distribution, behavior: Behavior, origin: Origin) -> str:
+    """Whose certificate an https origin has to show: the viewer's host where that is forwarded (fact sheet 1.4), "" for
+    the origin's own. An origin that the settings send elsewhere shows the certificate of where it really is."""
+    if distribution.rules is Rules.RFC9111 or origin.host_header or not behavior.forward.headers.picks(b"host"):
+        return ""
+    host = request.authority.decode("latin-1")
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).strip("[]")
 
 
 def forwards_left(request: RequestHead) -> int | None:
@@ -133,17 +145,21 @@ def response_fields(headers: Headers, behavior: Behavior, origin: Origin) -> Hea
 def _varies(name: bytes, behavior: Behavior) -> bool:
     if name in (b"accept-encoding", b"cookie"):
         return True
+    if name == b"user-agent" and behavior.forward.made_up & DEVICES:
+        return True
     return bool(name) and name != b"*" and (name in behavior.key.headers or behavior.forward.headers.picks(name))
 
 
 def _target(request: RequestHead, origin: Origin, query: bytes | None) -> bytes:
     if request.target == b"*":
         return request.target
-    path = origin.path.encode() + request.path
+    path = origin.path.encode() + request.path if origin.path else request.path
     return path if query is None else path + b"?" + query
 
 
 def _appended(headers: Headers, name: bytes, member: bytes, separator: bytes) -> bytes:
+    if name not in headers:
+        return member
     return separator.join([*(value for value in headers.all(name) if value), member])
 
 
@@ -180,6 +196,8 @@ def _by_table(request: RequestHead, behavior: Behavior, request_id: bytes) -> He
 
 
 def _passes(name: bytes, method: str, behavior: Behavior) -> bool:
+    if name.startswith(MADE_PREFIX):  # made when the viewer's request came in; its own copies went then
+        return name in behavior.forward.made_up
     if name in NEVER or name in REWRITTEN or name.startswith(NEVER_PREFIXES):
         return False
     if name in ALWAYS:
@@ -216,7 +234,7 @@ def _cookies(request: RequestHead, behavior: Behavior) -> bytes:
 
 def asks_upgrade(request: RequestHead) -> bool:
     """Whether a request asks to switch to another protocol (RFC 9110 section 7.8)."""
-    return b"upgrade" in connection_options(request.headers) and b"upgrade" in request.headers
+    return b"upgrade" in request.headers and b"upgrade" in connection_options(request.headers)
 
 
 def _upgrade(request: RequestHead) -> list[Field]:
@@ -225,5 +243,7 @@ def _upgrade(request: RequestHead) -> list[Field]:
 
 def is_websocket(request: RequestHead) -> bool:
     """Whether a request asks for a WebSocket (RFC 6455): the one upgrade that `cloudfront` rules pass on."""
+    if b"upgrade" not in request.headers:
+        return False
     protocols = (request.headers.combined(b"upgrade") or b"").lower().split(b",")
     return request.method == "GET" and asks_upgrade(request) and b"websocket" in [p.strip() for p in protocols]

@@ -10,14 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from edgeproxy.cloudfront import schema
-from edgeproxy.cloudfront.addresses import Endpoint, host_and_port, s3_region
+from edgeproxy.cloudfront.addresses import Endpoint, HostKind, host_and_port, host_kind, is_host_name, s3_region
 from edgeproxy.errors import Fault
 from edgeproxy.model import Origin, OriginKind, OriginScheme
-from edgeproxy.reading import Document, Location
+from edgeproxy.reading import Document, Location, Note
 
 CUSTOM_HEADERS_MAX = 30
 CUSTOM_HEADER_BYTES_MAX = 10_240
 """Quotas of fact sheet 14."""
+
+SHIELD_REGIONS = frozenset(
+    {"us-east-1", "us-east-2", "us-west-2", "ap-south-1", "ap-northeast-1", "ap-northeast-2", "ap-southeast-1",
+     "ap-southeast-2", "eu-central-1", "eu-west-1", "eu-west-2", "sa-east-1", "me-central-1"}
+)  # fmt: skip
+"""Where CloudFront has Origin Shield (fact sheet 6)."""
 
 
 def origin_faults(document: Document, where: Location, origin: schema.Origin) -> Iterator[Fault]:
@@ -27,6 +33,10 @@ def origin_faults(document: Document, where: Location, origin: schema.Origin) ->
     except ValueError:
         yield document.fault(
             (*where, "DomainName"), "InvalidOrigin: expected a host name or an address, a port may follow"
+        )
+    if origin.S3OriginConfig is not None and host_kind(origin.DomainName.lower()) is HostKind.S3_WEBSITE:
+        yield document.fault(
+            (*where, "DomainName"), "InvalidOrigin: a website endpoint is a web server: CustomOriginConfig"
         )
     kinds = [kind for kind in (origin.S3OriginConfig, origin.CustomOriginConfig, origin.VpcOriginConfig) if kind]
     if len(kinds) != 1:
@@ -49,6 +59,31 @@ def origin_faults(document: Document, where: Location, origin: schema.Origin) ->
             yield document.fault((*place, index, "HeaderName"), "InvalidArgument: set twice")
 
 
+def origin_notes(document: Document, where: Location, origin: schema.Origin) -> Iterator[Note]:
+    """What will not work with an origin of its kind, as its host name tells (fact sheet 5.5)."""
+    host, port = host_and_port(origin.DomainName)
+    kind = host_kind(host)
+    custom = origin.CustomOriginConfig
+    if kind is HostKind.S3_WEBSITE and custom is not None and custom.OriginProtocolPolicy != "http-only":
+        yield document.note(
+            (*where, "CustomOriginConfig", "OriginProtocolPolicy"), "an S3 website speaks HTTP only, on port 80"
+        )
+    if kind is HostKind.S3 and custom is not None:
+        yield document.note(where, "is a bucket, but treated as any web server: S3OriginConfig would make it one")
+    if origin.S3OriginConfig is not None and kind is not HostKind.S3 and port is None and is_host_name(host):
+        yield document.note(
+            (*where, "DomainName"),
+            "is no bucket's host name (BUCKET.s3.REGION.amazonaws.com), which CloudFront expects",
+        )
+    if kind is HostKind.LAMBDA_URL:
+        yield document.note(
+            (*where, "DomainName"), "is a Lambda URL: with PUT and POST viewers have to send x-amz-content-sha256"
+        )
+    shield = origin.OriginShield
+    if shield is not None and shield.Enabled and shield.OriginShieldRegion not in SHIELD_REGIONS:
+        yield document.note((*where, "OriginShield", "OriginShieldRegion"), "is no region where CloudFront has shields")
+
+
 def read_origin(part: schema.Origin, redirects: Mapping[str, Endpoint]) -> Origin:
     """The origin, reached where `redirects` say, under its own name."""
     host, port = host_and_port(part.DomainName)
@@ -60,6 +95,9 @@ def read_origin(part: schema.Origin, redirects: Mapping[str, Endpoint]) -> Origi
         connection_attempts=part.ConnectionAttempts,
         connect_timeout=part.ConnectionTimeout,
         completion_timeout=part.ResponseCompletionTimeout or None,
+        shield=part.OriginShield.OriginShieldRegion
+        if part.OriginShield is not None and part.OriginShield.Enabled
+        else None,
     )
     origin = _of_its_kind(common, part)
     if port is not None:

@@ -24,6 +24,10 @@ class Cause(Enum):
         "The distribution supports only cachable requests.",
         "The method is not allowed here.",
     )
+    COUNTRY = (
+        "The Amazon CloudFront distribution is configured to block access from your country.",
+        "Viewers in your country are not served.",
+    )
     LOOP = ("Bad request.", "The request has passed too many distributions: they point at each other.")
     NOT_A_TIER = ("Bad request.", "This node serves other nodes of its own network only.")
     REDIRECT = ("Redirect.", "The resource is served over HTTPS.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
@@ -13,22 +13,21 @@ from typing import TypeVar
 
 from edgeproxy.cloudfront.managed import CACHE_POLICIES, ORIGIN_REQUEST_POLICIES, CachePolicy, OriginRequestPolicy
 from edgeproxy.cloudfront.parts import Listed, quantity_faults
-from edgeproxy.cloudfront.policy_schema import (
-    CachePolicyConfig,
-    KeyParameters,
-    OriginRequestPolicyConfig,
-    ResponseHeadersPolicyConfig,
-)
+from edgeproxy.cloudfront.policy_schema import CachePolicyConfig, KeyParameters, OriginRequestPolicyConfig
+from edgeproxy.cloudfront.response_policies import RESPONSE_POLICIES, policy_faults, read_policy
+from edgeproxy.cloudfront.response_schema import ResponseHeadersPolicyConfig
 from edgeproxy.cloudfront.ttl import in_order, ttl
+from edgeproxy.cloudfront.viewer import BY_EXCEPTION, KNOWN, ONLY_SENT
 from edgeproxy.errors import Fault
-from edgeproxy.model import EVERYTHING, NOTHING, Choice, Forwarding, Selector
+from edgeproxy.model import EVERYTHING, NOTHING, Choice, Forwarding, ResponsePolicy, Selector
 from edgeproxy.reading import Document, Location
 from edgeproxy.validation import validate
 
 POLICIES_MAX = 200
 """Policies in one file; an account has far fewer (fact sheet 14)."""
 NAMES_MAX = 10
-"""Names of one kind that a policy may list (fact sheet 14)."""
+NAME_CHARACTERS_MAX = 1024
+"""Names of one kind that a policy may list, and their characters in all (fact sheet 14)."""
 UNKEYABLE = frozenset({b"connection", b"cookie", b"proxy-authorization", b"te", b"upgrade"})
 """Fields that cannot be part of the key (fact sheet 1.5)."""
 
@@ -44,7 +43,7 @@ class PolicyKind(Enum):
     RESPONSE_HEADERS = "ResponseHeadersPolicy"
 
 
-P = TypeVar("P", CachePolicy, OriginRequestPolicy)
+P = TypeVar("P", CachePolicy, OriginRequestPolicy, ResponsePolicy)
 
 
 def _by_id_and_name(policies: tuple[P, ...]) -> dict[str, P]:
@@ -59,8 +58,7 @@ class Policies:
     origin_request: dict[str, OriginRequestPolicy] = field(
         default_factory=lambda: _by_id_and_name(ORIGIN_REQUEST_POLICIES)
     )
-    response_headers: dict[str, str] = field(default_factory=dict)
-    """Canonical JSON by id and name: part of a revision, though not honoured yet."""
+    response_headers: dict[str, ResponsePolicy] = field(default_factory=lambda: _by_id_and_name(RESPONSE_POLICIES))
 
     def read(self, document: Document) -> list[Fault]:
         """Add the policies of a file, in whatever the command line tool of AWS prints. Returns what is wrong."""
@@ -92,8 +90,9 @@ class Policies:
                 return _put(self.origin_request, id, more.name, more, document, location)
         else:
             headers, faults = validate(ResponseHeadersPolicyConfig, document, location)
-            if headers is not None:
-                return _put(self.response_headers, id, headers.Name, source, document, location)
+            if headers is not None and not (faults := list(policy_faults(document, location, headers))):
+                dress = read_policy(id, headers, source)
+                return _put(self.response_headers, id, dress.name, dress, document, location)
         return faults
 
 
@@ -194,6 +193,7 @@ def _cache_faults(document: Document, location: Location, config: CachePolicyCon
         )
     for field_name in sorted(headers & UNKEYABLE):
         yield document.fault(where, f"InvalidArgument: {field_name.decode()} cannot be part of the key")
+    yield from made_up_faults(document, where, key.HeadersConfig.Headers, keyed=True)
 
 
 def _origin_request_faults(
@@ -211,6 +211,19 @@ def _origin_request_faults(
         headers.Headers.Items
     ):
         yield document.fault(where, "InvalidArgument: expected names that begin with CloudFront-")
+    yield from made_up_faults(document, where, headers.Headers, keyed=False)
+
+
+def made_up_faults(document: Document, where: Location, names: Listed[str], *, keyed: bool) -> Iterator[Fault]:
+    """CloudFront-* names that do not exist, or that cannot be part of the key (fact sheet 1.9)."""
+    for index, name in enumerate(names.Items):
+        lower = name.lower().encode()
+        if not lower.startswith(b"cloudfront-"):
+            continue
+        if lower not in KNOWN:
+            yield document.fault((*where, index), "InvalidArgument: CloudFront adds no header of this name")
+        elif keyed and lower in ONLY_SENT:
+            yield document.fault((*where, index), "InvalidArgument: only an origin request policy may name it")
 
 
 def _behaviors(part: KeyParameters | OriginRequestPolicyConfig) -> tuple[tuple[str, str, Listed[str]], ...]:
@@ -228,6 +241,10 @@ def _names_faults(document: Document, where: Location, behavior: str, names: Lis
         yield document.fault(where, f"InvalidArgument: {behavior} {'needs names' if needed else 'takes no names'}")
     if len(names.Items) > NAMES_MAX:
         yield document.fault((*where, "Items"), f"TooMany{many}: expected up to {NAMES_MAX} names")
+    if sum(map(len, names.Items)) > NAME_CHARACTERS_MAX:
+        yield document.fault(
+            (*where, "Items"), f"InvalidArgument: expected up to {NAME_CHARACTERS_MAX} characters in all"
+        )
     for index, name in enumerate(names.Items):
         if not name or ("Header" in many and not _TOKEN.fullmatch(name)):
             yield document.fault((*where, "Items", index), "InvalidArgument: expected a name")
@@ -265,6 +282,11 @@ def _made_up(names: Listed[str]) -> tuple[str, ...]:
     return tuple(name for name in names.Items if name.lower().startswith("cloudfront-"))
 
 
+def made_up(names: Iterable[str]) -> frozenset[bytes]:
+    """The CloudFront-* names among these, as they are compared."""
+    return frozenset(lower for name in names if (lower := name.lower().encode()).startswith(b"cloudfront-"))
+
+
 def viewer_headers(names: Listed[str]) -> frozenset[bytes]:
     """The listed fields that viewers send: lower case, without CloudFront-* ones, which they cannot set."""
     return frozenset(name for name in _lower(names) if not name.startswith(b"cloudfront-"))
@@ -297,9 +319,13 @@ def _origin_request_policy(id: str, config: OriginRequestPolicyConfig, source: s
         headers=selector(headers.HeaderBehavior, viewer_headers(headers.Headers)),
         cookies=selector(cookies.CookieBehavior, _raw(cookies.Cookies)),
         query=selector(query.QueryStringBehavior, _raw(query.QueryStrings)),
-        made_up=() if headers.HeaderBehavior == "allExcept" else _made_up(headers.Headers),
+        made_up=_by_exception(headers.Headers) if headers.HeaderBehavior == "allExcept" else _made_up(headers.Headers),
         source=source,
     )
+
+
+def _by_exception(names: Listed[str]) -> tuple[str, ...]:
+    return tuple(sorted(name.decode() for name in BY_EXCEPTION - made_up(names.Items)))
 
 
 def together(key: Selector, more: Selector) -> Selector:
@@ -323,9 +349,12 @@ def together(key: Selector, more: Selector) -> Selector:
 
 def forwarding(cache: CachePolicy, more: OriginRequestPolicy | None) -> Forwarding:
     """What of a viewer's request reaches the origin under these policies."""
-    headers = selector("whitelist", cache.headers)
+    headers, added = selector("whitelist", cache.headers), made_up(cache.made_up)
     if more is None:
-        return Forwarding(cache.query, cache.cookies, headers)
+        return Forwarding(cache.query, cache.cookies, headers, added)
     return Forwarding(
-        together(cache.query, more.query), together(cache.cookies, more.cookies), together(headers, more.headers)
+        together(cache.query, more.query),
+        together(cache.cookies, more.cookies),
+        together(headers, more.headers),
+        added | made_up(more.made_up),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -67,15 +67,3 @@ class OriginRequestPolicyConfig(Part):
     HeadersConfig: OriginHeaders
     CookiesConfig: Cookies
     QueryStringsConfig: QueryStrings
-
-
-class ResponseHeadersPolicyConfig(Part):
-    """A response headers policy; what is inside its parts is not looked at."""
-
-    Comment: str = ""
-    Name: str = Field(min_length=1, max_length=128)
-    CorsConfig: dict[str, Any] | None = None  # any JSON: nothing of it is used
-    SecurityHeadersConfig: dict[str, Any] | None = None  # likewise
-    ServerTimingHeadersConfig: dict[str, Any] | None = None  # likewise
-    CustomHeadersConfig: dict[str, Any] | None = None  # likewise
-    RemoveHeadersConfig: dict[str, Any] | None = None  # likewise

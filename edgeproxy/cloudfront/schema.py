@@ -97,9 +97,16 @@ class VpcSettings(Part):
 
 
 class Shield(Switch):
-    """One regional cache in front of the origin."""
+    """One regional cache in front of the origin. Unlike at CloudFront, it may stand in any region of one's own."""
 
     OriginShieldRegion: str | None = None
+
+    @model_validator(mode="after")
+    def _placed(self) -> Shield:
+        region = self.OriginShieldRegion
+        if (self.Enabled and not region) or (region and not re.fullmatch(r"[A-Za-z0-9-]{1,32}", region)):
+            raise ValueError("InvalidArgument: expected the region of a regional in OriginShieldRegion")
+        return self
 
 
 class Origin(Part):
@@ -115,7 +122,7 @@ class Origin(Part):
     ConnectionAttempts: int = ranged(3, 1, 3, code="InvalidArgument")
     ConnectionTimeout: int = ranged(10, 1, 10, unit="s", code="InvalidArgument")
     ResponseCompletionTimeout: int | None = ranged(None, 0, unit="s", code="InvalidArgument")
-    OriginShield: Shield | None = noted()
+    OriginShield: Shield | None = None
     OriginAccessControlId: str = noted(f"{LATER}: requests to the origin are not signed", default="")
 
     @field_validator("OriginPath")
@@ -133,6 +140,13 @@ class Failover(Part):
 
     StatusCodes: Listed[FailoverCode]
 
+    @field_validator("StatusCodes")
+    @classmethod
+    def _some(cls, codes: Listed[FailoverCode]) -> Listed[FailoverCode]:
+        if not codes.Items or len(set(codes.Items)) != len(codes.Items):
+            raise ValueError("InvalidArgument: expected at least one status, each once")
+        return codes
+
 
 class GroupMember(Part):
     """A member of an origin group."""
@@ -146,13 +160,17 @@ class OriginGroup(Part):
     Id: str = Field(min_length=1, max_length=128)
     FailoverCriteria: Failover
     Members: Listed[GroupMember]
-    SelectionCriteria: Literal["default", "media-quality-based"] = "default"
+    SelectionCriteria: Literal["default", "media-quality-based"] = noted(
+        "accepted, has no effect: the first member is always asked first", default="default"
+    )
 
     @field_validator("Members")
     @classmethod
     def _two(cls, members: Listed[GroupMember]) -> Listed[GroupMember]:
         if len(members.Items) != 2:
             raise ValueError("InvalidArgument: expected exactly two members")
+        if members.Items[0].OriginId == members.Items[1].OriginId:
+            raise ValueError("InvalidArgument: expected two different origins")
         return members
 
 
@@ -217,14 +235,14 @@ class Behavior(Part):
     ViewerProtocolPolicy: Literal["allow-all", "https-only", "redirect-to-https"]
     AllowedMethods: Methods | None = None
     SmoothStreaming: bool = noted(default=False)
-    Compress: bool = noted(f"{LATER}: bodies go out as the origin encoded them", default=False)
+    Compress: bool = False
     LambdaFunctionAssociations: Listed[LambdaFunctionAssociation] | None = noted(f"{LATER}: functions are not run")
     FunctionAssociations: Listed[FunctionAssociation] | None = noted(f"{LATER}: functions are not run")
     FieldLevelEncryptionId: str = noted(default="")
     RealtimeLogConfigArn: str = noted(default="")
     CachePolicyId: str = ""
     OriginRequestPolicyId: str = ""
-    ResponseHeadersPolicyId: str = noted(f"{LATER}: its header fields are not added", default="")
+    ResponseHeadersPolicyId: str = ""
     GrpcConfig: Switch | None = noted()
     ForwardedValues: Forwarded | None = None
     MinTTL: int | None = ranged(None, 0, YEARS_100, unit="s", code="InvalidArgument")
@@ -251,9 +269,9 @@ class CustomErrorResponse(Part):
     """How long an error is cached, and the page shown in its stead (fact sheet 2.8)."""
 
     ErrorCode: ErrorStatus = Field(json_schema_extra={"code": "InvalidErrorCode"})
-    ResponsePagePath: str = noted(f"{LATER}: the origin's own error body is served", default="")
+    ResponsePagePath: str = ""
     ResponseCode: Literal["", "200", "400", "403", "404", "405", "414", "416", "500", "501", "502", "503", "504"] = (
-        Field("", json_schema_extra={"note": f"{LATER}: the status stays as it is", "code": "InvalidResponseCode"})
+        Field("", json_schema_extra={"code": "InvalidResponseCode"})
     )
     ErrorCachingMinTTL: int = ranged(10, 0, YEARS_100, unit="s", code="InvalidArgument")
 
@@ -298,18 +316,24 @@ class Certificate(Part):
 
 
 class Geo(Listed[str]):
-    """Countries that are served, or not."""
+    """Countries that are served, or not (fact sheet 8.5)."""
 
     RestrictionType: Literal["none", "blacklist", "whitelist"]
 
-    def idle(self) -> bool:
-        return self.RestrictionType == "none"
+    @model_validator(mode="after")
+    def _codes(self) -> Geo:
+        if (self.RestrictionType == "none") is bool(self.Items):
+            raise ValueError("InvalidGeoRestrictionParameter: expected countries, or none for the type none")
+        for code in self.Items:
+            if not re.fullmatch("[A-Z]{2}", code):
+                raise ValueError(f"InvalidGeoRestrictionParameter: {code[:60]!r} is no code of a country, such as DE")
+        return self
 
 
 class Limits(Part):
     """Who is served."""
 
-    GeoRestriction: Geo = noted(f"{LATER}: every country is served", default=...)
+    GeoRestriction: Geo
 
 
 class TextParameter(Part):
@@ -373,7 +397,7 @@ class DistributionConfig(Part):
     Aliases: Listed[str] = no_items()
     DefaultRootObject: str = ""
     Origins: Listed[Origin]
-    OriginGroups: Listed[OriginGroup] | None = noted(f"{LATER}: the first member of a group is asked, the second never")
+    OriginGroups: Listed[OriginGroup] | None = None
     DefaultCacheBehavior: Behavior
     CacheBehaviors: Listed[PathBehavior] = no_items()
     CustomErrorResponses: Listed[CustomErrorResponse] = no_items()

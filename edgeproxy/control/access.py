@@ -81,11 +81,12 @@ def _timely(stamp: str, date: str, now: float) -> str:
 
 
 def _signature(asking: Asking, signed: set[str], credential: re.Match[str], secret: str, stamp: str) -> str:
-    fields = {name: asking.fields[name] for name in signed}
-    request = AWSRequest(asking.method, asking.url, fields, asking.body)
+    # The body is hashed here; what a client says of it has been compared already.
+    digest = {"x-amz-content-sha256": hashlib.sha256(asking.body).hexdigest()}
+    request = AWSRequest(
+        asking.method, asking.url, {name: asking.fields[name] for name in signed} | digest, asking.body
+    )
     request.context["timestamp"] = stamp
-    # The body is hashed here, whatever the client says it is.
-    request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(asking.body).hexdigest()
     auth = _Verifying(Credentials(credential["id"], secret), "cloudfront", credential["region"])
     auth.signed = signed
     return str(auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request))

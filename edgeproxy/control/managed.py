@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from edgeproxy.cloudfront.managed import CACHE_POLICIES, ORIGIN_REQUEST_POLICIES, CachePolicy, OriginRequestPolicy
-from edgeproxy.control.kinds import CACHE_POLICY, ORIGIN_REQUEST_POLICY
+from edgeproxy.cloudfront.response_policies import RESPONSE_POLICIES, SECURITY_NAMES
+from edgeproxy.control.kinds import CACHE_POLICY, ORIGIN_REQUEST_POLICY, RESPONSE_HEADERS_POLICY
 from edgeproxy.control.state import Resource
 from edgeproxy.feed import Json
-from edgeproxy.model import Choice, Selector
+from edgeproxy.model import AddedField, Choice, ResponsePolicy, Selector
 
 SINCE = 1_591_000_000.0
 """When managed policies were new; nobody is told more exactly."""
@@ -16,6 +17,7 @@ def managed() -> dict[tuple[str, str], Resource]:
     """Every managed policy, by kind and id."""
     found = [_resource(CACHE_POLICY.name, each.id, _cache(each)) for each in CACHE_POLICIES]
     found += [_resource(ORIGIN_REQUEST_POLICY.name, each.id, _origin_request(each)) for each in ORIGIN_REQUEST_POLICIES]
+    found += [_resource(RESPONSE_HEADERS_POLICY.name, each.id, _response_headers(each)) for each in RESPONSE_POLICIES]
     return {each.key: each for each in found}
 
 
@@ -57,6 +59,40 @@ def _origin_request(policy: OriginRequestPolicy) -> Json:
         "CookiesConfig": _chosen("Cookie", policy.cookies),
         "QueryStringsConfig": _chosen("QueryString", policy.query),
     }
+
+
+def _response_headers(policy: ResponsePolicy) -> Json:
+    made: Json = {"Comment": "", "Name": f"Managed-{policy.name}"}
+    if policy.cors is not None:
+        cors = policy.cors
+        made["CorsConfig"] = {
+            "AccessControlAllowOrigins": _listed(cors.origins),
+            "AccessControlAllowHeaders": _listed(cors.headers),
+            "AccessControlAllowMethods": _listed(cors.methods),
+            "AccessControlAllowCredentials": cors.credentials,
+            "AccessControlExposeHeaders": _listed(cors.exposed),
+            "OriginOverride": cors.override,
+        }
+    security = {SECURITY_NAMES[each.name.decode().lower()]: each for each in policy.added}
+    if security:
+        made["SecurityHeadersConfig"] = {name: _security(name, each) for name, each in security.items()}
+    return made
+
+
+def _security(name: str, field: AddedField) -> Json:
+    """The one value that managed policies give each of these fields."""
+    said: Json = {"Override": field.override}
+    value = field.value.decode()
+    match name:
+        case "StrictTransportSecurity":
+            said["AccessControlMaxAgeSec"] = int(value.removeprefix("max-age="))
+        case "FrameOptions":
+            said["FrameOption"] = value
+        case "XSSProtection":
+            said |= {"Protection": True, "ModeBlock": value.endswith("mode=block")}
+        case "ReferrerPolicy":
+            said["ReferrerPolicy"] = value
+    return said
 
 
 _BEHAVIORS = {

@@ -16,8 +16,8 @@ from ipaddress import ip_network
 
 import aiohttp
 
-from edgeproxy.dns.networks import Client
 from edgeproxy.dns.standing import Notice, Standing, Verdict
+from edgeproxy.places.networks import Client
 from edgeproxy.settings import Health as HealthSettings
 from edgeproxy.telemetry.counters import Counter, Counters
 

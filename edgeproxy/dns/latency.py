@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from edgeproxy.dns.networks import Client
+from edgeproxy.places.networks import Client
 from edgeproxy.settings import Latency as Settings
 
 LENGTHS = {32: 24, 128: 48}

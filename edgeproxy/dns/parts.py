@@ -10,10 +10,10 @@ from functools import partial
 from edgeproxy.dns.explain import Explanation, explain
 from edgeproxy.dns.health import Health, Sample
 from edgeproxy.dns.latency import Latency
-from edgeproxy.dns.networks import Client
 from edgeproxy.dns.server import Server
 from edgeproxy.dns.standing import Notice
 from edgeproxy.dns.zone import Zone
+from edgeproxy.places.networks import Client
 from edgeproxy.settings import Settings
 from edgeproxy.telemetry.counters import Counters
 

@@ -14,8 +14,8 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple, Protocol
 
-from edgeproxy.dns.geography import UNKNOWN, Location, arc_km, expected_ms, least_ms, vector
-from edgeproxy.dns.networks import Client, Networks
+from edgeproxy.places.geography import UNKNOWN, Located, Location, arc_km, expected_ms, least_ms, vector
+from edgeproxy.places.networks import Client, Networks
 
 __all__ = ["Choice", "Client", "Measured", "Policy", "Pop", "Rank", "Ranking", "Reason"]
 
@@ -95,10 +95,6 @@ class Measured(Protocol):
 
     def width(self, client: Client) -> int:
         """Bits of the client's address that what was measured depends on."""
-
-
-Located = tuple[Location | None, int]
-"""Where a client is, and for how wide a network that holds (in bits)."""
 
 
 def _nowhere(_: Client) -> Located:

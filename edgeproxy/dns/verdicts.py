@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from edgeproxy.dns.networks import Client
 from edgeproxy.dns.policy import Choice, Reason
+from edgeproxy.places.networks import Client
 
 NETWORKS_MAX = 65_536
 """Verdicts kept of each sort: as many as there are /16."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from edgeproxy.dns.geography import Location, covers
-from edgeproxy.dns.networks import Client, Networks
-from edgeproxy.dns.policy import Located, Policy, Pop
+from edgeproxy.dns.policy import Policy, Pop
 from edgeproxy.dns.query import LABEL_MAX, NAME_MAX
 from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.model import Distribution
+from edgeproxy.places.geography import Located, Location, covers
+from edgeproxy.places.networks import Client, Networks
 from edgeproxy.settings import Network, Node, Resolver, Settings
 from edgeproxy.units import split_address
 

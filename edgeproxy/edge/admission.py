@@ -1,6 +1,7 @@
 """From a request's head to an `Ask`, or to the reason why there is none: the steps before the cache (fact sheet 0.1).
 
-Order: who asks (a tier proves itself) · which distribution · loops · viewer protocol · behaviour · method · key.
+Order: who asks (a tier proves itself) · which distribution · loops · country · behaviour · viewer protocol · method ·
+what is made known about the viewer · key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from functools import lru_cache
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
 from edgeproxy.cloudfront.pages import Cause
+from edgeproxy.cloudfront.viewer import Viewer, with_viewer_fields
 from edgeproxy.edge.ask import Ask
+from edgeproxy.edge.dress import Dress
 from edgeproxy.edge.hop import CLIENT, HopRequest, is_loopback, is_tier, read_request
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.node import Clocks, Place, Serving
@@ -23,11 +26,11 @@ from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.errors import Detail
 from edgeproxy.headers import without_internal, without_nominated
 from edgeproxy.message import Client, Incoming, Peer, RequestHead
-from edgeproxy.model import Distribution, Mode, Rules, ViewerProtocol
-from edgeproxy.outcome import Result
+from edgeproxy.model import Behavior, Distribution, Mode, Rules, ViewerProtocol
+from edgeproxy.outcome import Layer, Result
 from edgeproxy.rules.key import resource_key, variant_key
 from edgeproxy.rules.ranges import excessive
-from edgeproxy.rules.routing import choose_behavior, route
+from edgeproxy.rules.routing import choose_behavior, layer_of, route
 from edgeproxy.telemetry.counters import Counter, Counters
 
 CHAIN_MAX = 2
@@ -86,7 +89,9 @@ class Admission:
             head = head.with_headers(head.headers.without({b"range", b"if-range"}))
         behavior = choose_behavior(distribution, head.path)
         if hop is None:
+            self._check_country(distribution, client, serving)
             self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
+            head = described(head, incoming.head, behavior, client, serving)
         origin = distribution.origins[behavior.origin]
         if not head.authority:  # HTTP/1.0 may come without Host, but neither key nor next hop can do without one
             head = replace(head, authority=origin_host(origin, head.scheme))
@@ -120,7 +125,13 @@ class Admission:
             hop=hop,
             request_id=hop.request_id if hop is not None else request_id,
             presenter=self.presenter(
-                serving, distribution, request_id if hop is None else hop.request_id, peer, key if way.cached else None
+                serving,
+                distribution,
+                request_id if hop is None else hop.request_id,
+                peer,
+                key if way.cached else None,
+                layer_of(origin, self._place.mode, self._place.region),
+                None if hop is not None else self._dress(behavior, head, request_id, incoming.received_at),
             ),
             trace=Trace(),
             owner=self._owner(key, peer) if way.cached else None,
@@ -133,6 +144,8 @@ class Admission:
         request_id: str,
         peer: Peer,
         key: bytes | None = None,
+        layer: Layer = Layer.EDGE,
+        dress: Dress | None = None,
     ) -> Presenter:
         """How answers to this sender look; `key` is told where the settings say so."""
         return Presenter(
@@ -143,7 +156,15 @@ class Admission:
             cache_status=serving.settings.tier.cache_status,
             peer=peer,
             key=key if serving.settings.tier.cache_status_key else None,
+            layer=layer,
+            dress=dress,
         )
+
+    def _dress(self, behavior: Behavior, head: RequestHead, request_id: str, received_at: float) -> Dress | None:
+        if behavior.response is None:
+            return None
+        monotonic = self._clocks.monotonic
+        return Dress(behavior.response, head, self._place.code, request_id, lambda: monotonic() - received_at)
 
     def _identify(self, incoming: Incoming, serving: Serving) -> tuple[RequestHead, HopRequest | None, Peer]:
         """Who asks. A regional serves nobody but tiers; a POP never believes a viewer that speaks like one."""
@@ -207,6 +228,14 @@ class Admission:
                 mismatch=mismatch,
             )
 
+    def _check_country(self, distribution: Distribution, client: Client, serving: Serving) -> None:
+        """Fact sheet 8.5, for the distribution as a whole."""
+        countries = distribution.countries
+        if countries is None or not countries.refuses(serving.clients.find(client.address).country):
+            return
+        self._counters.add(Counter.COUNTRIES_REFUSED)
+        raise Refused(403, Cause.COUNTRY, client=client, distribution=distribution, detail=Detail.CLIENT_GEO_BLOCKED)
+
     def _check_viewer(
         self,
         head: RequestHead,
@@ -257,12 +286,33 @@ class Admission:
 
 def resource(request: RequestHead, distribution: Distribution) -> bytes:
     """What an unsafe request to this target spoils, whatever else keys are made of and whatever the method: a name."""
-    rooted = replace(_with_root_object(request, distribution), method="GET")
+    rooted = _with_root_object(request, distribution)
+    if rooted.method == "OPTIONS":
+        rooted = replace(rooted, method="GET")
     return resource_key(rooted, distribution, choose_behavior(distribution, rooted.path))
 
 
+def described(
+    head: RequestHead, received: RequestHead, behavior: Behavior, client: Client, serving: Serving
+) -> RequestHead:
+    """The request with what its key or its origin is to know about the viewer, in `cloudfront` rules (fact sheet 1.9).
+
+    Tiers pass it on as it is: only the first one knows the viewer. HTTP/1.0 viewers are not asked what they accept
+    (fact sheet 4.4).
+    """
+    if behavior.caching.rules is not Rules.CLOUDFRONT:
+        return head
+    if head.version == "1.0":
+        head = head.with_headers(head.headers.without({b"accept-encoding"}))
+    wanted = behavior.forward.made_up
+    if not wanted:
+        return head
+    viewer = Viewer(head, client, serving.clients.find(client.address), without_internal(received.headers))
+    return with_viewer_fields(head, wanted, viewer)
+
+
 def _with_root_object(head: RequestHead, distribution: Distribution) -> RequestHead:
-    if head.path != b"/" or not distribution.default_root_object:
+    if not distribution.default_root_object or head.path != b"/":
         return head
     return replace(head, target=b"/" + distribution.default_root_object.encode() + head.target[1:])
 

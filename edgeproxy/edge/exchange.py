@@ -14,7 +14,18 @@ from edgeproxy.edge.inbox import Inbox, Pace, RequestBody, Source
 from edgeproxy.edge.tunnel import relay
 from edgeproxy.errors import EdgeError, Side, ViewerError
 from edgeproxy.headers import Headers
-from edgeproxy.message import Answer, BytesBody, Client, Delivery, Incoming, RequestHead, ResponseHead, Tunnel, no_body
+from edgeproxy.message import (
+    Answer,
+    BytesBody,
+    Client,
+    Delivery,
+    Incoming,
+    RequestHead,
+    ResponseHead,
+    Tunnel,
+    ignore_interim,
+    no_body,
+)
 from edgeproxy.telemetry.counters import Counter
 
 _logger = logging.getLogger(__name__)
@@ -111,6 +122,8 @@ class Exchange:
         finally:
             self._over = True
             self._incoming.body.close()
+            # Here alone the request points back to us: without this every request would be left to the cycle collector.
+            self._incoming.interim = ignore_interim
 
     async def _answer(self) -> Answer:
         if self._refused is not None:

@@ -29,13 +29,14 @@ from edgeproxy.outcome import Reason, Result
 from edgeproxy.settings import Fills
 from edgeproxy.store.memory import Stored
 from edgeproxy.telemetry.counters import Counter, Counters
+from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
 
 Own = TypeVar("Own")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Came:
     """What upstream answered, for the traces of all who waited for it."""
 
@@ -47,7 +48,7 @@ class Came:
     """Of the key, as of this answer (see SharedPage.edition)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Filled:
     """The body is being stored."""
 
@@ -55,7 +56,7 @@ class Filled:
     came: Came
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Refreshed:
     """What is stored was validated."""
 
@@ -76,7 +77,7 @@ class Alone(Generic[Own]):
 Landing: TypeAlias = Filled | Refreshed | Alone[Own]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Mark:
     """Under which circumstances a fetch was started; a request under others must not join it."""
 

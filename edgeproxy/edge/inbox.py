@@ -14,6 +14,10 @@ DRAIN_MAX = 64 * 1024
 """An unread rest of a body up to this is read and dropped to keep the connection; more costs the connection."""
 
 
+def _nothing() -> None:
+    """Nobody waits to be told to continue."""
+
+
 class Source(Protocol):
     """Whoever the bytes come from."""
 
@@ -208,6 +212,7 @@ class RequestBody:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._begin = _nothing  # it is the request's own, which would be held in a circle
             self._inbox.fail(BodyAborted("The request body was closed.", detail=Detail.ERROR))
             self._inbox.clear()
             if not self.wasted:

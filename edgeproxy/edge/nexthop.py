@@ -2,7 +2,8 @@
 
     the key's owner      when this worker is not it
     the next tier        for what tiers share (GET, HEAD), when this node has one and it is not known to be down
-    the origin           for everything else, and when the tier cannot help
+    the shield           for everything to an origin that has one elsewhere
+    the origin           for everything else, and when the tier cannot help; the second of a group after the first
 
 Only the origin's edge shifts dates for the test clock: tiers of one CDN move together.
 """
@@ -14,20 +15,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgeproxy.cloudfront import fields as cf
-from edgeproxy.cloudfront.origin_request import origin_request, origin_scheme, response_fields
+from edgeproxy.cloudfront.compression import coding_for, compressed_head, vouching
+from edgeproxy.cloudfront.failover import second_origin, stands_for
+from edgeproxy.cloudfront.origin_request import certificate_name, origin_request, response_fields
 from edgeproxy.edge.ask import Ask
+from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.edge.node import Clocks, NextTier, Place
+from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
 from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Origin, Rules
 from edgeproxy.outcome import Reason, Result
+from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
 from edgeproxy.upstream.client import Exchange, Patience, Target
+from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +61,15 @@ class Reply:
     """The next tier answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wishes:
     """What tiers are asked to do beyond the request itself; the origin is never told."""
 
     refresh: bool
     current: bool
+
+
+_NONE = Wishes(refresh=False, current=False)
 
 
 class _Unusable(Exception):
@@ -74,14 +83,25 @@ class NextHop:
     """Asks upstream on behalf of one worker."""
 
     def __init__(
-        self, place: Place, client: UpstreamClient, ledger: Ledger, counters: Counters, clocks: Clocks
+        self,
+        place: Place,
+        client: UpstreamClient,
+        ledger: Ledger,
+        counters: Counters,
+        clocks: Clocks,
+        compressing: Compressing,
     ) -> None:
         self._place = place
         self._client = client
         self._ledger = ledger
         self._counters = counters
         self._clocks = clocks
-        self._tier_rests_until = 0.0
+        self._rests_until: dict[str, float] = {}
+        """Tiers that could not be reached, and until when they are left alone."""
+        self._compressing = compressing
+        self._ways: dict[tuple[str, str], tuple[Target, Patience]] = {}
+        """To plain origins, by distribution and origin; no more than the configuration has of them."""
+        self._ways_of: Serving | None = None
 
     async def send(
         self,
@@ -97,15 +117,15 @@ class NextHop:
 
         `refresh` asks tiers for content that is newer than their own copy, `current` for nothing stale.
         """
-        wishes = Wishes(refresh, current)
+        wishes = _NONE if not (refresh or current) else Wishes(refresh, current)
         if ask.owner is not None:
             reply = await self._to_owner(ask, request, wishes, interim)
             if reply is not None:
                 return reply
             # Whether the tier's copy was asked for anew after a change is what only the owner knows.
             wishes = replace(wishes, refresh=refresh or ask.generation != 0)
-        tier = ask.serving.next_tier
-        if tier is not None and (not ask.route.straight or not self._place.knows_origin):
+        tier = self._next_tier(ask)
+        if tier is not None:
             try:
                 return await self._to_tier(ask, tier, request, body, wishes, interim)
             except _Unusable as unusable:
@@ -114,6 +134,17 @@ class NextHop:
                 ):
                     raise unusable.error from None
         return await self._to_origin(ask, request, body, interim)
+
+    def _next_tier(self, ask: Ask) -> NextTier | None:
+        """The tier that is asked, None for the origin."""
+        serving, place = ask.serving, self._place
+        if not place.knows_origin:
+            return serving.next_tier
+        has_tier = serving.next_tier is not None
+        stop = next_stop(ask.route, ask.origin, place.mode, place.region, serving.shields, has_tier)
+        if stop is Stop.SHIELD:
+            return serving.shields[ask.origin.shield or ""]
+        return serving.next_tier if stop is Stop.TIER else None
 
     async def _to_owner(
         self, ask: Ask, request: RequestHead, wishes: Wishes, interim: Callable[[ResponseHead], None]
@@ -140,7 +171,7 @@ class NextHop:
         interim: Callable[[ResponseHead], None],
     ) -> Reply:
         now = self._clocks.monotonic()
-        if now < self._tier_rests_until and self._place.knows_origin:
+        if now < self._rests_until.get(tier.name, 0.0) and self._place.knows_origin:
             raise _Unusable(OriginUnreachable(f"The tier {tier.name} could not be reached a moment ago."))
         self._counters.add(Counter.HOP_TIER)
         ask.trace.tiers.append(tier.name)
@@ -156,7 +187,7 @@ class NextHop:
                 reply = await self._hop(ask, tier.target, request, body, wishes, interim, key)
         except _Unusable as unusable:
             if isinstance(unusable.error, OriginUnreachable) or unusable.error.detail is Detail.ORIGIN_CONNECT:
-                self._tier_rests_until = self._clocks.monotonic() + TIER_REST
+                self._rests_until[tier.name] = self._clocks.monotonic() + TIER_REST
                 log.warning("tier %s cannot be reached: %s", tier.name, unusable.error)
             raise
         reply.by_tier = True
@@ -220,13 +251,41 @@ class NextHop:
         result = Result.MISS if answer is None else answer.result
         reply = self._reply(exchange, as_of, requested_at, result)
         reply.edition = 0 if answer is None else answer.edition
+        if answer is not None:
+            ask.trace.layer, ask.trace.upstream = answer.layer, answer.upstream
         return reply
 
     async def _to_origin(
         self, ask: Ask, request: RequestHead, body: Body, interim: Callable[[ResponseHead], None]
     ) -> Reply:
+        """The origin's answer, or that of the second of its group; compressed where the behaviour wants it."""
+        second = second_origin(request, ask.behavior)
+        try:
+            reply = await self._ask_origin(ask, ask.origin, request, body, interim)
+        except OriginError as error:
+            if second is None or stands_for(error) not in second.codes:
+                raise
+            log.info("origin %s failed, %s is asked: %s", ask.origin.id, second.origin, error)
+        else:
+            if second is None or reply.head.status not in second.codes:
+                return self._compressed(ask, request, reply)
+            reply.body.close()
+        self._counters.add(Counter.FAILOVERS)
+        reply = await self._ask_origin(ask, ask.distribution.origins[second.origin], request, body, interim)
+        return self._compressed(ask, request, reply)
+
+    def _compressed(self, ask: Ask, request: RequestHead, reply: Reply) -> Reply:
+        """The form of the answer that is stored and sent on (fact sheet 4.5)."""
+        reply.head = vouching(request, reply.head)
+        coding = coding_for(request, reply.head, ask.behavior, reply.received_at)
+        if coding is not None and (body := self._compressing.body(reply.body, coding)) is not None:
+            reply.head, reply.body = compressed_head(reply.head, coding), body
+        return reply
+
+    async def _ask_origin(
+        self, ask: Ask, origin: Origin, request: RequestHead, body: Body, interim: Callable[[ResponseHead], None]
+    ) -> Reply:
         self._counters.add(Counter.HOP_ORIGIN)
-        origin = ask.origin
         ask.trace.tiers.append(origin.id)
         via = cf.via_request(self._place.name, request.version, ask.distribution.rules)
         outward = origin_request(
@@ -237,36 +296,55 @@ class NextHop:
         if ask.hop is not None and ask.hop.applied.number > as_of.number:
             as_of = ask.hop.applied
         requested_at = self._clocks.wall()
-        exchange = await self._client.exchange(
-            self._origin_target(ask, origin),
-            outward,
-            body,
-            self._origin_patience(ask, origin),
-            interim=interim,
-            upgrade=ask.upgrade,
-        )
+        target, patience = self._way(ask, origin, outward)
+        exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)
         reply = self._reply(exchange, as_of, requested_at, Result.MISS)
+        ask.trace.layer = layer_of(ask.origin, self._place.mode, self._place.region)
+        ask.trace.upstream = (exchange.connect_seconds, exchange.first_byte_seconds)
         if offset:
             reply.head = shift_response(reply.head, offset)
         if ask.distribution.rules is Rules.CLOUDFRONT:
             reply.head = reply.head.with_headers(response_fields(reply.head.headers, ask.behavior, origin))
         return reply
 
+    def _way(self, ask: Ask, origin: Origin, outward: RequestHead) -> tuple[Target, Patience]:
+        """Where an origin is and how long it may take. Over plain HTTP the same while a configuration stands; over
+        TLS the name that the certificate must have can be the viewer's Host."""
+        if outward.scheme == "https":
+            return self._origin_target(ask, origin, outward), self._origin_patience(ask, origin)
+        if self._ways_of is not ask.serving:
+            self._ways_of = ask.serving
+            self._ways.clear()
+        key = (ask.distribution.id, origin.id)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._origin_target(ask, origin, outward), self._origin_patience(ask, origin)
+        return way
+
     def _reply(self, exchange: Exchange, as_of: AsOf, requested_at: float, result: Result) -> Reply:
         headers = without_internal(end_to_end(exchange.head.headers))
         if exchange.tunnel is not None:  # the one hop-by-hop field that both ends need
             headers = headers.plus(*[(b"Upgrade", value) for value in exchange.head.headers.all(b"upgrade")])
-        head = replace(exchange.head, headers=headers)
-        return Reply(head, exchange.body, exchange.tunnel, as_of, requested_at, self._clocks.wall(), result)
+        return Reply(
+            exchange.head.with_headers(headers),
+            exchange.body,
+            exchange.tunnel,
+            as_of,
+            requested_at,
+            self._clocks.wall(),
+            result,
+        )
 
     def _tier_patience(self, ask: Ask) -> Patience:
-        """A tier is given the time its own origin may take, so that it is the tier that gives up first."""
+        """A tier is given the time its own origins may take, so that it is the tier that gives up first."""
         settings = ask.serving.settings.upstream
-        origin = self._origin_patience(ask, ask.origin)
+        origins = [self._origin_patience(ask, ask.origin)]
+        if ask.behavior.failover is not None:
+            origins.append(self._origin_patience(ask, ask.distribution.origins[ask.behavior.failover.origin]))
         return Patience(
             connect=settings.connect_timeout,
-            first_byte=origin.connect * origin.attempts + origin.first_byte * origin.attempts + 1,
-            idle=origin.idle + 1,
+            first_byte=sum((each.connect + each.first_byte) * each.attempts for each in origins) + 1,
+            idle=max(each.idle for each in origins) + 1,
             keepalive=settings.keepalive_timeout,
         )
 
@@ -288,9 +366,14 @@ class NextHop:
             completion=origin.completion_timeout,
         )
 
-    def _origin_target(self, ask: Ask, origin: Origin) -> Target:
-        tls = origin_scheme(origin, ask.request.scheme) == "https"
-        return Target(origin.host, origin.https_port if tls else origin.http_port, tls=tls)
+    def _origin_target(self, ask: Ask, origin: Origin, outward: RequestHead) -> Target:
+        tls = outward.scheme == "https"
+        return Target(
+            origin.host,
+            origin.https_port if tls else origin.http_port,
+            tls=tls,
+            server_name=certificate_name(ask.request, ask.distribution, ask.behavior, origin) if tls else "",
+        )
 
 
 def _no_tier(status: int) -> OriginError:

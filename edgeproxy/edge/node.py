@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from edgeproxy.cloudfront.fields import REQUEST_ID_BYTES, request_id
 from edgeproxy.cloudfront.hosts import Hosts
 from edgeproxy.model import Mode, Rules
+from edgeproxy.places.clients import UNPLACED, Clients
 from edgeproxy.settings import Settings
 from edgeproxy.upstream.client import Target
 
@@ -49,6 +50,10 @@ class Serving:
     next_tier: NextTier | None
     default_rules: Rules
     """Of answers that belong to no distribution."""
+    shields: Mapping[str, NextTier] = field(default_factory=dict)
+    """The regionals of this CDN by region, for origins with a shield there."""
+    clients: Clients = UNPLACED
+    """Where viewers are."""
 
 
 @dataclass(frozen=True, slots=True)

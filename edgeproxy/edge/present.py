@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edgeproxy.cloudfront import fields as cf
+from edgeproxy.edge.dress import Dress
 from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.headers import Field, Headers
 from edgeproxy.message import Peer, ResponseHead
 from edgeproxy.model import AsOf, Rules
-from edgeproxy.outcome import Reason, Result
+from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.dates import format_date
+from edgeproxy.values import value
 
 _OURS = frozenset({b"via", b"x-cache", b"x-amz-cf-pop", b"x-amz-cf-id"})
 
@@ -53,6 +55,10 @@ class Trace:
     """The answer was made here, not by an origin."""
     detail: str | None = None
     """x-edge-detailed-result-type, when it says more than the result."""
+    layer: Layer | None = None
+    """Which tier answered from its store, or asked the origin; None for this one."""
+    upstream: tuple[float, float] | None = None
+    """What asking the origin took: seconds to connect, and to the first byte."""
     upstream_seconds: float | None = None
     """From the request sent upstream to the head of its answer."""
     tiers: list[str] = field(default_factory=list)
@@ -91,7 +97,7 @@ def _detail(trace: Trace) -> str | None:
     return "generated" if trace.generated else None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Presenter:
     """Everything about the node and the request that the outgoing fields need."""
 
@@ -103,6 +109,10 @@ class Presenter:
     peer: Peer
     key: bytes | None = None
     """To be told in Cache-Status."""
+    layer: Layer = Layer.EDGE
+    """What this node is, in Server-Timing's words."""
+    dress: Dress | None = None
+    """The behaviour's response headers policy, on this request."""
 
     def head(self, head: ResponseHead, trace: Trace, now: float) -> ResponseHead:
         """The head as it goes out."""
@@ -122,8 +132,12 @@ class Presenter:
             added.append((b"Via", b"1.1 " + self.node.encode()))
         elif self.peer is Peer.VIEWER:
             headers = headers.without(_OURS)
+            if self.dress is not None:
+                headers = self.dress.over(headers, trace.result, trace.layer or self.layer, trace.upstream, now)
+                added = [field for field in added if field[0] != b"Date" or b"date" not in headers]
+            if self.dress is None or b"x-cache" not in self.dress.policy.removed:
+                added.append((b"X-Cache", cf.x_cache(trace.result)))
             added += [
-                (b"X-Cache", cf.x_cache(trace.result)),
                 (b"Via", cf.via_response(self.node)),
                 (b"X-Amz-Cf-Pop", self.code.encode()),
                 (b"X-Amz-Cf-Id", self.request_id.encode()),
@@ -132,7 +146,14 @@ class Presenter:
 
     def _hop(self, trace: Trace) -> HopAnswer:
         edition = trace.edition if self.peer is Peer.WORKER else 0
-        return HopAnswer(trace.as_of or AsOf("", 0), trace.result, error=trace.generated, edition=edition)
+        return HopAnswer(
+            trace.as_of or AsOf("", 0),
+            trace.result,
+            error=trace.generated,
+            edition=edition,
+            layer=trace.layer or self.layer,
+            upstream=trace.upstream,
+        )
 
     def _with_cache_status(self, headers: Headers, trace: Trace, added: list[Field]) -> Headers:
         """A member a tier: the owner of a key has spoken for its node already, and on a hit no other tier was asked."""

@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 
+def _nothing() -> None:
+    """The timer is closed."""
+
+
 class LazyTimer:
     """One deadline that moves often and rarely passes.
 
@@ -41,6 +45,7 @@ class LazyTimer:
     def close(self) -> None:
         """Give the loop's timer back at once, and take no other."""
         self._closed = True
+        self._expired = _nothing  # it is its owner's, which would be held in a circle
         self._deadline = None
         if self._handle is not None:
             self._handle.cancel()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgeproxy.cloudfront import pages
 from edgeproxy.edge.admission import within
+from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.listener import Listener, listen
@@ -77,7 +78,8 @@ class Worker:
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = Ledger(page)
-        nexthop = NextHop(place, self._client, ledger, self.counters, clocks)
+        self._compressing = Compressing(settings.compression, self.counters)
+        nexthop = NextHop(place, self._client, ledger, self.counters, clocks, self._compressing)
         recorder = Recorder(place, self.log, self.counters, clocks)
         self.pipeline = Pipeline(place, serving, self.store, nexthop, page, ledger, recorder, self.counters, clocks)
         self._listeners: list[Listener] = []
@@ -118,6 +120,7 @@ class Worker:
                 await listener.close()
         await self.pipeline.close()
         await self._client.close()
+        self._compressing.close()
         await self.log.close()
 
     async def _sweep(self, round_trips: RoundTrips, interval: float) -> None:

@@ -21,7 +21,7 @@ from edgeproxy.following.kept import Kept, Update
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two tries: doubled each time, and each multiplied by a random 0.5 to 1."""
 CONNECT_TIMEOUT = 10.0
 BEATS_MISSED = 3

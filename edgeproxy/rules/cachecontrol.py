@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from edgeproxy.headers import Headers
 from edgeproxy.model import Rules
 from edgeproxy.rules.structured import Malformed, Member, Text, Token, dictionary
+from edgeproxy.values import value
 
 DELTA_MAX = 2**31
 """Larger numbers of seconds mean this one (RFC 9111 section 1.2.2)."""
@@ -40,7 +40,7 @@ _NUMERIC = frozenset({b"max-age", b"s-maxage", b"stale-while-revalidate", b"stal
 _MEMO_BYTES_MAX = 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(frozen=True, slots=True, eq=False)
 class Directives:
     """The directives of one message, by lower-case name, each with every argument it was given."""
 

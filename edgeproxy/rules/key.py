@@ -131,7 +131,7 @@ def _pair(name: bytes, value: bytes | None) -> bytes:
 
 
 def _escaped(raw: bytes) -> bytes:
-    return _ESCAPED.sub(_hexadecimal, raw)
+    return _ESCAPED.sub(_hexadecimal, raw) if _ESCAPED.search(raw) else raw
 
 
 def _hexadecimal(match: re.Match[bytes]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -12,6 +11,7 @@ from edgeproxy.headers import Headers
 from edgeproxy.message import RequestHead, ResponseHead
 from edgeproxy.model import Rules
 from edgeproxy.rules.validation import range_condition_holds
+from edgeproxy.values import value
 
 PARTS_MAX = 16
 """More ranges than this in one request are answered with the whole body, as RFC 9110 section 14.2 permits."""
@@ -24,7 +24,7 @@ _SPEC = re.compile(rb"(\d*)-(\d*)")
 _CONTENT_RANGE = re.compile(rb"[Bb][Yy][Tt][Ee][Ss] (?:(\d+)-(\d+)/(\d+|\*)|\*/(\d+))")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Part:
     """A range of bytes; `first` and `last` are both included."""
 
@@ -37,12 +37,12 @@ class Part:
         return self.last - self.first + 1
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Whole:
     """Answer with the whole body: no range was asked for, or none that has to be honoured."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Unsatisfiable:
     """Answer 416: no range lies within the body."""
 
@@ -50,7 +50,7 @@ class Unsatisfiable:
 Selection: TypeAlias = Whole | Unsatisfiable | list[Part]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ContentRange:
     """A Content-Range: `part` is None in a 416, `length` (of the whole) is None where the sender did not know it."""
 

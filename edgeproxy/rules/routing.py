@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Container
+from enum import Enum
 from functools import lru_cache
 
 from edgeproxy.message import RequestHead
-from edgeproxy.model import Behavior, Distribution, Origin, OriginKind
-from edgeproxy.outcome import Reason
+from edgeproxy.model import Behavior, Distribution, Mode, Origin, OriginKind
+from edgeproxy.outcome import Layer, Reason
+from edgeproxy.values import value
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SLASHES = re.compile(rb"//+")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Route:
     """`cached`: look up and store. `straight`: to the origin itself, never through a regional."""
 
     cached: bool
     straight: bool
     reason: Reason | None
+
+
+_THROUGH_THE_TIERS = Route(cached=True, straight=False, reason=None)
+_BY_METHOD = Route(cached=False, straight=True, reason=Reason.METHOD)
 
 
 def route(
@@ -43,12 +49,41 @@ def route(
         request.method == "OPTIONS" and request.method in behavior.cached_methods
     )
     if not cacheable or _has_content(request):
-        return Route(cached=False, straight=True, reason=Reason.METHOD)
+        return _BY_METHOD
     if not behavior.caches:
         return Route(cached=False, straight=True, reason=Reason.DYNAMIC)
     if origin.kind is OriginKind.S3 and origin.region is not None and origin.region == tier_region:
         return Route(cached=True, straight=True, reason=Reason.SAME_REGION)
-    return Route(cached=True, straight=False, reason=None)
+    return _THROUGH_THE_TIERS
+
+
+class Stop(Enum):
+    """Where a request goes next."""
+
+    TIER = "the regional of this POP"
+    SHIELD = "the regional in the region of Origin Shield"
+    ORIGIN = "the origin"
+
+
+def next_stop(way: Route, origin: Origin, mode: Mode, region: str, shields: Container[str], has_tier: bool) -> Stop:
+    """Where a node of this mode in this region sends a request that it does not answer by itself (fact sheet 6).
+
+    `shields`: regions with a regional. All that is sent to an origin with a shield goes through it, dynamic requests
+    too; the regional that stands in its region is the shield, and asks the origin.
+    """
+    if mode is Mode.POP and has_tier and not way.straight:
+        return Stop.TIER
+    shielded = origin.shield is not None and origin.shield in shields and way.reason is not Reason.UPGRADE
+    if shielded and (mode is Mode.POP or origin.shield != region):
+        return Stop.SHIELD
+    return Stop.ORIGIN
+
+
+def layer_of(origin: Origin, mode: Mode, region: str) -> Layer:
+    """What a node is called in Server-Timing (fact sheet 2.7)."""
+    if mode is Mode.POP:
+        return Layer.EDGE
+    return Layer.SHIELD if origin.shield == region else Layer.REC
 
 
 def choose_behavior(distribution: Distribution, path: bytes) -> Behavior:

@@ -18,6 +18,7 @@ from edgeproxy.outcome import StoredHead
 from edgeproxy.store.eviction import S3FIFOCache
 from edgeproxy.store.runs import Run, held, merged, run_of
 from edgeproxy.telemetry.counters import Counter, Counters
+from edgeproxy.values import value
 
 ENTRY_OVERHEAD = 1200
 """Bytes charged for an entry beside its key, head and body: objects, index, list slots (measured with a million)."""
@@ -30,7 +31,7 @@ RUNS_MAX = 64
 """Most runs of one body; a part that would make one more is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Terms:
     """On what terms something is kept; `generation` and `edition` are opaque to the store (see edge/page.py)."""
 
@@ -40,7 +41,7 @@ class Terms:
     edition: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Stored:
     """One stored response: its head, and all its bytes or those that `head.parts` names."""
 

@@ -98,6 +98,8 @@ class ResponseBody:
     async def read(self) -> bytes:
         """The next bytes, b"" at the end. Raises BodyAborted when the rest will not come, after what did come."""
         while not self._pieces:
+            if self._closed:
+                raise _closed()
             if self._error is not None:
                 raise self._error
             if self._ended:
@@ -135,8 +137,6 @@ class ResponseBody:
         if source is not None:
             source.give_up(self)
         self._pieces.clear()
-        self._error = BodyAborted("The body was closed by its reader.")
-        self._error.side = Side.HERE
         self._wake()
 
     def feed(self, data: bytes) -> None:
@@ -166,6 +166,12 @@ class ResponseBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _closed() -> BodyAborted:
+    error = BodyAborted("The body was closed by its reader.")
+    error.side = Side.HERE
+    return error
 
 
 class UpgradedTunnel:

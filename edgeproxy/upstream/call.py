@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edgeproxy.errors import BodyAborted, Detail, Side, ViewerError
-from edgeproxy.message import Body, RequestHead, ResponseHead
+from edgeproxy.message import Body, RequestHead, ResponseHead, at_once
 from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel
 from edgeproxy.upstream.reading import ResponseReader
 from edgeproxy.upstream.target import Patience
@@ -18,8 +18,8 @@ class Call:
     """What one exchange on one connection knows. `completes_at` is on the loop's clock, inf for no bound."""
 
     __slots__ = (
-        "answer", "body", "completes_at", "first_byte_at", "go", "interim", "method", "patience", "pulled", "reader",
-        "request_body", "reused", "sender", "sending", "sent_at", "tunnel", "unsent", "upgrade",
+        "answer", "body", "completes_at", "first_byte_at", "go", "interim", "left", "method", "patience", "pulled",
+        "reader", "request_body", "reused", "sender", "sending", "sent_at", "tunnel", "unsent", "upgrade",
         "without_body",
     )  # fmt: skip
 
@@ -41,8 +41,9 @@ class Call:
         self.completes_at = completes_at
         self.answer: asyncio.Future[ResponseHead] = loop.create_future()
         """The final head, or what went wrong before it."""
-        self.without_body = body.length == 0
-        """Asked once: a body's length counts down as it is read."""
+        self.left = body.length
+        """Bytes of the request's body that are not written yet, None when it will be chunked."""
+        self.without_body = self.left == 0
         self.unsent = not self.without_body
         """Part of the request is not written yet."""
         self.sending = self.unsent
@@ -87,6 +88,39 @@ class Outlet(Protocol):
         ...
 
 
+JOIN_MAX = 64 * 1024
+"""A body is written in one piece with its head up to about this many bytes."""
+
+
+def with_body(call: Call, head: bytes) -> bytes:
+    """The head, and behind it what has come of a body of known length: most bodies are there when they are sent.
+
+    What is still `unsent` then is for `send_body`. Raises as that does.
+    """
+    if call.left is None:
+        return head
+    call.pulled = True
+    parts, size = [head], 0
+    while call.left and size < JOIN_MAX and (block := at_once(call.request_body)) is not None:
+        size += len(block)
+        call.left = _less(call.left, block)
+        parts.append(block)
+    if not call.left:
+        call.sending = call.unsent = False
+    return b"".join(parts)
+
+
+def _less(left: int, block: bytes) -> int:
+    """What is still to be sent of a body behind its next block, which is empty at its end."""
+    if left < len(block):
+        raise ViewerError("The request's body is longer than its Content-Length.")
+    if not block:
+        cut = BodyAborted("The request's body ended before its Content-Length.", detail=Detail.CLIENT_HUNG_UP)
+        cut.side = Side.VIEWER
+        raise cut
+    return left - len(block)
+
+
 async def send_body(call: Call, outlet: Outlet, expect_timeout: float) -> None:
     """Sends the body of `call`, after 100 (Continue) where that is expected, and marks it as sent.
 
@@ -98,19 +132,15 @@ async def send_body(call: Call, outlet: Outlet, expect_timeout: float) -> None:
             call.sending = False
             return
     body = call.request_body
-    left = body.length
-    chunked = left is None
+    chunked = call.left is None
     call.pulled = True
-    while left != 0 and (block := await body.read()):
-        if left is not None:
-            left -= len(block)
-            if left < 0:
-                raise ViewerError("The request's body is longer than its Content-Length.")
+    while call.left != 0:
+        block = await body.read()
+        if call.left is not None:
+            call.left = _less(call.left, block)
+        elif not block:
+            break
         await outlet.write(chunk(block) if chunked else block)
-    if left:
-        cut = BodyAborted("The request's body ended before its Content-Length.", detail=Detail.CLIENT_HUNG_UP)
-        cut.side = Side.VIEWER
-        raise cut
     if chunked:
         await outlet.write(last_chunk(body.trailers))
     call.sending = call.unsent = False

@@ -25,7 +25,7 @@ from edgeproxy.message import ResponseHead
 from edgeproxy.settings import Upstream
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel
-from edgeproxy.upstream.call import Call, send_body
+from edgeproxy.upstream.call import Call, send_body, with_body
 from edgeproxy.upstream.deadline import Deadline
 from edgeproxy.upstream.reading import ResponseReader
 
@@ -110,6 +110,12 @@ class Connection(asyncio.Protocol):
         if call.reused:
             self._counters.add(Counter.UPSTREAM_REUSED)
         call.sent_at = self._monotonic()
+        if call.unsent and call.go is None:
+            try:
+                head = with_body(call, head)
+            except EdgeError as error:
+                self._fail(error)
+                return
         self._transport.write(head)
         if call.unsent:
             call.sender = self._loop.create_task(send_body(call, self, self._settings.expect_timeout))

@@ -6,11 +6,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from edgeproxy.errors import Detail, OriginError, OriginTimeout, OriginUnreachable
 from edgeproxy.units import join_address
+from edgeproxy.values import value
 
 TLS_GOODBYE = 5.0
 """Seconds that a closed TLS connection waits for the other side's close_notify."""
@@ -18,7 +18,7 @@ TLS_GOODBYE = 5.0
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Target:
     """Where to connect: `host` and `port`, or a Unix socket when `unix_path` is given."""
 
@@ -33,7 +33,7 @@ class Target:
         return self.unix_path or join_address(self.host, self.port)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Patience:
     """How long the next hop may take, in seconds."""
 

@@ -23,6 +23,8 @@ _FIELDS = rb"(?:" + _TOKEN + rb": [^\r\n\0]*+\r\n)*+\r\n"
 _HEAD = re.compile(_TOKEN + rb" [!-~\x80-\xff]++ HTTP/1\.1\r\n" + _FIELDS)
 _TRAILERS = re.compile(_FIELDS)
 
+_LOOKED_AT = FRAMING | {b"host", b"upgrade", b"expect"}
+
 WITH_LENGTH_ALWAYS = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose content has a meaning, so that "none" is said aloud (RFC 9110 section 8.6)."""
 
@@ -36,7 +38,10 @@ def request_head(request: RequestHead, length: int | None, *, upgrade: bool = Fa
     """
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii", "replace"), request.target)]
     hosts = upgrades = 0
-    for name, value in request.headers:
+    plain = _LOOKED_AT.isdisjoint(request.headers.names())
+    if plain:
+        lines += [b"%b: %b" % field for field in request.headers]
+    for name, value in () if plain else request.headers:
         lowered = name.lower()
         if lowered in FRAMING:
             continue

@@ -30,7 +30,8 @@ import dns.edns
 import dns.message
 import dns.query
 
-from edgeproxy.dns.geography import Location, distance_km
+from edgeproxy.places.geography import Location, distance_km
+from tests.bench.http import put
 from tests.mmdb import city, database
 
 PACKAGES = {"dnsperf": "dnsperf", "gdnsd": "gdnsd", "pdns_server": "pdns-server pdns-backend-geoip"}
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     table = _table(results, options)
     sys.stdout.write(table + "\n")
     if options.write is not None:
-        _put(options.write, table)
+        put(options.write, "dns", table)
     return 0
 
 
@@ -309,15 +310,3 @@ def _table(results: dict[str, dict[str, list[Run]]], options: argparse.Namespace
         f"{os.cpu_count()} cores, Python {sys.version.split()[0]}; {lost:.0f} lost; load {load:.1f} at the end.",
     ]
     return "\n".join(lines)
-
-
-def _put(path: Path, table: str) -> None:
-    """Between the marks in a Markdown file, or at its end."""
-    text = path.read_text() if path.exists() else "# Performance\n"
-    begin, end = "<!-- bench dns -->", "<!-- end of bench dns -->"
-    part = f"{begin}\n{table}\n{end}"
-    if begin in text:
-        text = text[: text.index(begin)] + part + text[text.index(end) + len(end) :]
-    else:
-        text += f"\n{part}\n"
-    path.write_text(text)

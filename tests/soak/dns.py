@@ -18,7 +18,6 @@ import dns.message
 from edgeproxy.dns.answer import Conditions
 from edgeproxy.dns.cookies import Cookies
 from edgeproxy.dns.edns import UDP_SIZE
-from edgeproxy.dns.geography import Location, distance_km, least_ms
 from edgeproxy.dns.latency import Latency
 from edgeproxy.dns.memo import Memo
 from edgeproxy.dns.policy import Client, Policy, Pop
@@ -26,6 +25,7 @@ from edgeproxy.dns.standing import Standing, Verdict
 from edgeproxy.dns.tally import Tallies
 from edgeproxy.dns.zone import Zone
 from edgeproxy.model import Distribution, Rules
+from edgeproxy.places.geography import Location, distance_km, least_ms
 from edgeproxy.settings import Latency as LatencySettings
 from edgeproxy.settings import Settings
 

@@ -1,4 +1,4 @@
-"""dns/networks.py: values of any kind by network; dns/policy.py's tests go deeper into scopes."""
+"""places/networks.py: values of any kind by network; dns/policy.py's tests go deeper into scopes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from edgeproxy.dns.networks import Client, Networks
+from edgeproxy.places.networks import Client, Networks
 
 TABLE = Networks([(ip_network("10.0.0.0/8"), 1), (ip_network("10.1.0.0/16"), 2), (ip_network("2001:db8::/32"), 3)], 0)
 

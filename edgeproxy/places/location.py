@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeproxy.dns.geography import Location
-from edgeproxy.dns.networks import Client
-from edgeproxy.dns.policy import Located
 from edgeproxy.errors import ConfigError, Fault
+from edgeproxy.places.geography import NOWHERE, Located, Location, Whereabouts
+from edgeproxy.places.networks import Client
 
 PROBES = ("1.1.1.1", "9.9.9.9", "100.64.0.1", "127.0.0.1", "203.0.113.1", "223.255.255.1", "2001:db8::1", "2a00::1")
 """Looked up when a database is opened: one that breaks on any of them is not used."""
@@ -45,16 +45,28 @@ class Locations:
             self.failures += 1
             return None, client.bits
 
+    def describe(self, client: Client) -> Whereabouts:
+        """All that the database says about where a client is."""
+        try:
+            return _whereabouts(self._record(client)[0])
+        except Exception:  # as above
+            self.failures += 1
+            return NOWHERE
+
     def close(self) -> None:
         """Let go of the database."""
         self._reader.close()
 
     def _look_up(self, client: Client) -> Located:
+        record, width = self._record(client)
+        return _location(record), width
+
+    def _record(self, client: Client) -> tuple[object, int]:
         if client.bits == 128 and self._reader.metadata().ip_version == 4:
             return None, 0
         text = _dotted(client.address) if client.bits == 32 else _colons(client.address)
         record, width = self._reader.get_with_prefix_len(text)
-        return _location(record), width
+        return record, width
 
 
 def _open(path: Path) -> Any:  # Any: maxminddb's two readers, one in C, share no base
@@ -116,3 +128,49 @@ def _degrees(value: object, most: float) -> float | None:
         except ValueError:
             return None
     return float(value) if isinstance(value, int | float) and -most <= value <= most else None
+
+
+def _whereabouts(record: object) -> Whereabouts:
+    if not isinstance(record, Mapping):
+        return NOWHERE
+    place, country = _location(record), _table(record, "country")
+    point = _table(record, "location") or record
+    divisions = record.get("subdivisions")
+    region = divisions[0] if isinstance(divisions, list) and divisions and isinstance(divisions[0], Mapping) else {}
+    asn = record.get("autonomous_system_number", record.get("asn"))
+    return Whereabouts(
+        country=place.country if place is not None else "",
+        country_name=_named(country) or _text(record, "country_name"),
+        region=(_text(region, "iso_code") or _text(record, "region_code"))[:3],
+        region_name=_named(region) or _text(record, "region_name"),
+        city=_named(_table(record, "city")) or _text(record, "city"),
+        postal_code=_text(_table(record, "postal"), "code") or _text(record, "postal_code"),
+        metro_code=_text(point, "metro_code"),
+        time_zone=_text(point, "time_zone"),
+        latitude=place.latitude if place is not None else None,
+        longitude=place.longitude if place is not None else None,
+        asn=_number(asn),
+    )
+
+
+Table = Mapping[str, object]
+
+
+def _table(record: Table, name: str) -> Table:
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(record: Table, name: str) -> str:
+    value = record.get(name)
+    return str(value) if isinstance(value, str | int) else ""
+
+
+def _named(record: Table) -> str:
+    return _text(_table(record, "names"), "en")
+
+
+def _number(value: object) -> int | None:
+    """An AS number, which some databases write as AS64496."""
+    text = str(value).removeprefix("AS")
+    return int(text) if text.isdecimal() and len(text) <= 10 else None

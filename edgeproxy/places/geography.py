@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 EARTH_RADIUS_KM = 6371.0
@@ -27,6 +28,32 @@ class Location(NamedTuple):  # made for each network that asks: three times as f
 
 UNKNOWN = Location()
 
+Located = tuple[Location | None, int]
+"""Where a client is, and for how wide a network that holds (in bits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """All that is known about where a viewer is, in the words of fact sheet 1.9. Empty or None: not known."""
+
+    country: str = ""
+    """ISO 3166-1 alpha-2."""
+    country_name: str = ""
+    region: str = ""
+    """ISO 3166-2 without the country, at most three characters."""
+    region_name: str = ""
+    city: str = ""
+    postal_code: str = ""
+    metro_code: str = ""
+    """United States only."""
+    time_zone: str = ""
+    """IANA."""
+    latitude: float | None = None
+    longitude: float | None = None
+    asn: int | None = None
+
+
+NOWHERE = Whereabouts()
 
 Vector = tuple[float, float, float]
 

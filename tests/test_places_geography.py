@@ -1,10 +1,10 @@
-"""dns/geography.py: distances, what they cost, and price classes."""
+"""places/geography.py: distances, what they cost, and price classes."""
 
 from __future__ import annotations
 
 import pytest
 
-from edgeproxy.dns.geography import Location, covers, distance_km, expected_ms, least_ms, price_class_of
+from edgeproxy.places.geography import Location, covers, distance_km, expected_ms, least_ms, price_class_of
 
 FRANKFURT, SYDNEY, TOKYO = Location(50.03, 8.57), Location(-33.95, 151.18), Location(35.76, 140.39)
 

@@ -1,4 +1,4 @@
-"""dns/location.py: databases of several shapes, and broken ones of every kind."""
+"""places/location.py: databases of several shapes, and broken ones of every kind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from edgeproxy.dns.geography import Location
-from edgeproxy.dns.location import Locations
 from edgeproxy.dns.policy import Client
 from edgeproxy.errors import ConfigError
+from edgeproxy.places.geography import Location
+from edgeproxy.places.location import Locations
 from tests.mmdb import MARKER, city, database
 
 
