@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -115,7 +116,8 @@ class ResolverChild:
     addresses: list[str]
     admin: str
     prove: Callable[[Configuration], object]
-    """Raises ConfigError for a configuration that it could not use."""
+    """In the parent: raises ConfigError for a configuration that it could not use; from then on a process that is
+    started again begins with it."""
 
 
 def resolver_child(
@@ -143,6 +145,8 @@ def resolver_child(
     admin = listening(settings.admin)[0]
 
     async def live(channel: Channel) -> int:
+        with contextlib.suppress(EdgeError):  # then it comes with the feed
+            zones.refresh()
         counters = Counters()
         surroundings = Surroundings(time.time, time.monotonic, os.urandom)
         server = await dns_server.serve(settings, zones.zone, counters, surroundings, listeners)
@@ -175,9 +179,6 @@ def resolver_child(
         await parts.close()
         return 0
 
-    def prove(fresh: Configuration) -> None:
-        zone_of_files(fresh, settings_of(fresh))
-
     sockets = [admin, *(each for listener in listeners for each in (listener.udp, listener.tcp))]
     child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
-    return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}", prove)
+    return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}", zones.use)

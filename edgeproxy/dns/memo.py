@@ -141,7 +141,8 @@ class Memo:
         checked, vouched = b"", False
         if wire[_COOKIE_BEFORE:-_COOKIE_SIZE] == _COOKIE and self._conditions.cookies is not None:
             key = wire[2:_NAME] + name.lower() + wire[end:-_COOKIE_SIZE]
-            checked, vouched = self._conditions.cookies(wire[-_COOKIE_SIZE:], source)
+            if key in self._young or key in self._old:
+                checked, vouched = self._conditions.cookies(wire[-_COOKIE_SIZE:], source)
             if not vouched:
                 return None
         else:
