@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from edgeproxy.configuration import Configuration, load
-from edgeproxy.dns.zone import Alias, Nothing, Steered, wire_name
+from edgeproxy.dns.names import wire_name
+from edgeproxy.dns.zone import Alias, Nothing, Steered
 from edgeproxy.errors import ConfigError
 from edgeproxy.feed import Deployed, Withdrawn
 from edgeproxy.feeding import FILE, Followed

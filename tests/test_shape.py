@@ -52,7 +52,10 @@ LAYERS: dict[str, int] = {
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation", "feed"}
 PURE_FILES = {
-    *(f"dns/{name}.py" for name in ("policy", "answer", "records", "edns", "query", "zone", "latency", "standing")),
+    *(
+        f"dns/{name}.py"
+        for name in ("policy", "answer", "records", "edns", "query", "names", "zone", "latency", "standing")
+    ),
     *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "verdicts", "tally", "explain")),
     "places/networks.py",
     "places/geography.py",

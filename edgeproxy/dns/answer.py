@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from edgeproxy.dns.edns import UDP_SIZE, Trouble, record, said, size, with_cookie
+from edgeproxy.dns.names import upwards
 from edgeproxy.dns.policy import Choice, Client, Measured, Reason
 from edgeproxy.dns.query import HEADER, OPT, STEERED, TC, Query, Question, Rcode, Subnet, Type, read
 from edgeproxy.dns.records import Body, bare, render, say
-from edgeproxy.dns.zone import Alias, Nothing, Place, Steered, Zone, upwards
+from edgeproxy.dns.zone import Alias, Nothing, Place, Steered, Zone
 
 UDP_SIZE_WITHOUT_EDNS = 512
 """RFC 1035 §2.3.4; also what an asker that names less gets (RFC 6891 §6.2.3)."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgeproxy.dns.answer import Conditions
+from edgeproxy.dns.names import wire_name
 from edgeproxy.dns.policy import Client
-from edgeproxy.dns.zone import Alias, Fixed, Steered, Zone, wire_name
+from edgeproxy.dns.zone import Alias, Fixed, Steered, Zone
 from edgeproxy.places.geography import price_class_of
 
 Explanation = dict[str, Any]  # Any: a JSON object, see `explain`

@@ -6,12 +6,12 @@ Names are compared, and kept here, in uncompressed wire form and lower case.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from edgeproxy.dns.names import text_strings, upwards, wire_name
 from edgeproxy.dns.policy import Policy, Pop
-from edgeproxy.dns.query import LABEL_MAX, NAME_MAX
 from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.model import Distribution
 from edgeproxy.places.geography import Located, Location, covers
@@ -129,33 +129,6 @@ class Zone:
             content = self.names.get(_STAR + encloser)
             return Place(apex, content, None if content is None else encloser)
         return Place(apex, content)
-
-
-def wire_name(text: str) -> bytes:
-    """A name as text to its wire form in lower case. Raises ValueError saying what is wrong with it."""
-    labels = text.lower().removesuffix(".").split(".")
-    if not all(label and len(label) <= LABEL_MAX and label.isascii() and label.isprintable() for label in labels):
-        raise ValueError(f"expected a name of ASCII labels of 1 to {LABEL_MAX} characters with dots between them")
-    wire = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0"
-    if len(wire) > NAME_MAX:
-        raise ValueError(f"expected a name of at most {NAME_MAX - 2} characters")
-    return wire
-
-
-def text_strings(text: str) -> bytes:
-    """A TXT record's data: strings of up to 255 bytes, each behind its length (RFC 1035 §3.3.14)."""
-    data = text.encode()
-    pieces = [data[start : start + 255] for start in range(0, len(data), 255)] or [b""]
-    return b"".join(bytes([len(piece)]) + piece for piece in pieces)
-
-
-def upwards(name: bytes) -> Iterator[bytes]:
-    """The name and every name above it, the root last."""
-    position = 0
-    while name[position]:
-        yield name[position:]
-        position += 1 + name[position]
-    yield b"\0"
 
 
 def _hosts(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
