@@ -52,11 +52,8 @@ LAYERS: dict[str, int] = {
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation", "feed"}
 PURE_FILES = {
-    *(
-        f"dns/{name}.py"
-        for name in ("policy", "answer", "records", "edns", "query", "names", "zone", "latency", "standing")
-    ),
-    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "verdicts", "tally", "explain")),
+    *(f"dns/{name}.py" for name in ("policy", "answer", "records", "edns", "query", "names", "zone", "latency")),
+    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "standing", "verdicts", "tally", "explain")),
     "places/networks.py",
     "places/geography.py",
     "telemetry/record.py",
@@ -68,6 +65,7 @@ ASSEMBLY = {
     "roles",
     "nodes",
     "children",
+    "resolving",
     "processes",
     "feeding",
     "reloading",
