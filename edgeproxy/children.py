@@ -101,7 +101,10 @@ def control_child(setting: ControlSetting) -> Child:
             await plane.leave(name)
         settings = setting.configuration.settings
         bounds = Bounds(
-            settings.control.invalidation_paths_max, settings.control.invalidation_wildcards_max, settings.control.hold
+            settings.control.invalidation_paths_max,
+            settings.control.invalidation_wildcards_max,
+            settings.control.hold,
+            any_host=settings.control.open,
         )
         keys = {key.id: key.secret for key in settings.control.access_keys}
         async with new_session() as session:

@@ -156,7 +156,7 @@ class Followed:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE
-        self._read: dict[str, tuple[Deployed, Distribution]] = {}
+        self._read: dict[int, tuple[Deployed, Distribution]] = {}
         self.number = 0
         self.epoch = ""
         """Empty before it has ever followed."""
@@ -175,25 +175,25 @@ class Followed:
             return ()
         kept = Kept(self._path)
         try:
-            state = kept.state()
+            known = {number: record for number, (record, _) in self._read.items()}
+            epoch, number, found = kept.distributions(self.epoch, known)
         finally:
             kept.close()
+        before = {record.id: distribution for record, distribution in self._read.values()}
         read = {}
-        for record in state.records:
-            if isinstance(record, Deployed):
-                known = None if anew else self._read.get(record.id)
-                if known is not None and known[0] == record:
-                    read[record.id] = known
+        for each, record in found.items():
+            try:
+                same = epoch == self.epoch and each in known and not anew
+                made = self._read[each][1] if same else _made(record, configuration)
+            except EdgeError as error:
+                if unreadable is None:
+                    raise
+                unreadable(record.id, error)
+                if record.id not in before:
                     continue
-                try:
-                    read[record.id] = record, _made(record, configuration)
-                except EdgeError as error:
-                    if unreadable is None:
-                        raise
-                    unreadable(record.id, error)
-                    if record.id in self._read:
-                        read[record.id] = self._read[record.id]
-        self._read, self.number, self.epoch = read, state.number, state.epoch
+                made = before[record.id]
+            read[each] = record, made
+        self._read, self.epoch, self.number = read, epoch, number
         return tuple(distribution for _, distribution in read.values())
 
 

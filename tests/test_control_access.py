@@ -144,6 +144,7 @@ def test_tiers_know_the_key_or_are_here(peer: str | None, given: str | None, key
 )
 def test_pages_elsewhere_are_told_apart(fields: dict[str, Any], page: bool) -> None:
     assert from_a_page(fields) is page
+    assert from_a_page(fields, any_host=True) is (page and "origin" in fields)
 
 
 def test_this_machine() -> None:

@@ -112,5 +112,17 @@ async def test_operators_are_here_or_know_the_key_and_are_no_page(tmp_path: Path
                 assert answer.status == 200
             async with session.get(control.url + path, headers={"Origin": "https://example.test"}) as answer:
                 assert answer.status == 403
-            async with session.get(control.url + path, headers={"Host": "rebound.example.test"}) as answer:
+            async with session.get(control.url + path, headers={"Host": "control.example.test"}) as answer:
                 assert answer.status == 403
+            proof = {"Host": "control.example.test", "EdgeProxy-Tier": "k" * 20}
+            async with session.get(control.url + path, headers=proof) as answer:
+                assert answer.status == 200
+
+
+async def test_a_page_makes_no_node(tmp_path: Path) -> None:
+    async with running(tmp_path) as control, aiohttp.ClientSession() as session:
+        words = {"node": "a", "incarnation": "i", "epoch": "", "from": "0"}
+        headers = {"Origin": "https://example.test"}
+        async with session.post(control.url + "/feed", params=words, headers=headers) as answer:
+            assert answer.status == 403
+        assert control.plane.state.members == {}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from edgeproxy.control import records
 from edgeproxy.control.kinds import CACHE_POLICY, DISTRIBUTION
 from edgeproxy.control.records import aliases, completed, users, wrapped
+from edgeproxy.control.refusals import Refused
 from edgeproxy.control.state import Resource
 from edgeproxy.control.things import create
 from edgeproxy.feed import Deployed, Withdrawn
@@ -30,6 +34,12 @@ def test_one_change_of_several_things_is_one_run_of_numbers() -> None:
         (two.id, 4),
         (three.id, 5),
     ]
+
+
+def test_what_is_too_large_to_be_told_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "LINE_MAX", 1000)
+    with pytest.raises(Refused, match="more than 1000 bytes"):
+        Pure().do(create, DISTRIBUTION, config(Comment="x" * 1000))
 
 
 def test_users_and_wraps() -> None:

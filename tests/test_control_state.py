@@ -92,6 +92,7 @@ def test_an_invalidation_waits_for_every_node_and_then_stays_completed() -> None
     state.members["b"] = acknowledged(state.members["b"], 1, "EPOCH")
     state.settle()
     assert (state.waiting_for(1), state.completed(invalidation(1))) == ([], True)
+    assert state.in_progress("E1") == []
     state.members["new"] = Member("new", "new", 0, "EPOCH")
     state.apply(invalidating(2))
     assert state.completed(invalidation(1))

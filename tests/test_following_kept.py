@@ -104,6 +104,18 @@ def test_a_damaged_file_is_made_anew_as_another_incarnation(tmp_path: Path) -> N
     file.close()
 
 
+def test_distributions_are_read_once(tmp_path: Path) -> None:
+    file = kept(tmp_path)
+    assert file.distributions("", {}) == ("", 0, {})
+    file.write(update(3, dist(1, "A"), dist(2, "B"), Invalidated(3, "I3", "A")))
+    known = {1: dist(1, "A", "as it was read before")}
+    assert file.distributions("E", known) == ("E", 3, {1: known[1], 2: dist(2, "B")})
+    assert file.distributions("D", known) == ("E", 3, {1: dist(1, "A"), 2: dist(2, "B")})
+    file.close()
+    with pytest.raises(EdgeError):
+        file.distributions("E", {})
+
+
 def test_where_no_file_can_be_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "feed.db").mkdir()
     with pytest.raises(ConfigError, match="cannot be used"):

@@ -122,13 +122,16 @@ def is_tier(peer: str | None, given: str | None, tier_key: str | None) -> bool:
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), tier_key.encode())
 
 
-def from_a_page(fields: Mapping[str, str]) -> bool:
-    """Whether a browser asks on behalf of a page elsewhere: with no keys, any page could give orders otherwise."""
+def from_a_page(fields: Mapping[str, str], *, any_host: bool = False) -> bool:
+    """Whether a browser asks on behalf of a page elsewhere: with no keys, any page could give orders otherwise.
+
+    A page can have its own host's name lead here. `any_host`: we are known by names as well.
+    """
     origin = fields.get("origin")
     if origin is not None and not is_loopback(urlsplit(origin).hostname):
         return True
     host = urlsplit(f"//{fields.get('host', '')}").hostname or ""
-    return not is_loopback(host) and not _is_address(host)
+    return not any_host and not is_loopback(host) and not _is_address(host)
 
 
 def _is_address(host: str) -> bool:

@@ -27,6 +27,7 @@ from edgeproxy.control.service import API_VERSION
 from edgeproxy.control.streams import PATH as FEED
 from edgeproxy.control.streams import TIER, Streams
 
+FOR_OPERATORS = "This is for operators and nodes: EDGEPROXY_TIER_KEY proves one."
 NODE_TIMEOUT = 5.0
 """Seconds a node has to answer on its admin listener."""
 
@@ -139,13 +140,14 @@ def application(
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The API and the feed look after themselves; anybody may ask whether it is alive. All else is for operators:
-        on this machine, or with the key of the tiers, and never for a page in a browser."""
-        if request.path == "/healthz" or request.path == FEED or request.path.startswith(f"/{API_VERSION}/"):
+        """The API looks after itself; anybody may ask whether it is alive. All else is for operators and nodes: on this
+        machine, or with the key of the tiers, and never for a page in a browser."""
+        if request.path == "/healthz" or request.path.startswith(f"/{API_VERSION}/"):
             return await handler(request)
-        known = is_loopback(request.remote) or is_tier(request.remote, request.headers.get(TIER), tier_key)
-        if not known or from_a_page({name.lower(): value for name, value in request.headers.items()}):
-            return web.json_response({"error": "This is for operators: EDGEPROXY_TIER_KEY proves one."}, status=403)
+        proven = tier_key is not None and is_tier(request.remote, request.headers.get(TIER), tier_key)
+        page = from_a_page({name.lower(): value for name, value in request.headers.items()})
+        if not proven and (page or not (request.path == FEED or is_loopback(request.remote))):
+            return web.json_response({"error": FOR_OPERATORS}, status=403)
         return await handler(request)
 
     made = web.Application(client_max_size=BODY_MAX, middlewares=[gate])

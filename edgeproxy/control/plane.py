@@ -186,10 +186,10 @@ class Plane:
                 "NodeAlreadyExists",
                 f"Another node named {name} has not said goodbye. If it is gone: edgeproxy forget {name}",
             )
-        if epoch == self.state.epoch and number > self.state.number:
-            await self._renew_epoch()
         session = self.sessions[name] = Session(name, incarnation, self.monotonic())
         try:
+            if epoch == self.state.epoch and number > self.state.number:
+                await self._renew_epoch(epoch)
             before = known or Member(name, incarnation, 0, self.state.epoch)
             # What a node has on disk is no acknowledgement; that it has less than it once said is taken as it is.
             reached = min(number, before.number) if epoch == before.epoch == self.state.epoch else 0
@@ -202,7 +202,8 @@ class Plane:
 
     def part(self, session: Session) -> None:
         """The node's connection has ended; it stays on the list."""
-        self._seen[session.name] = session.heard_at
+        if session.name in self.state.members:
+            self._seen[session.name] = session.heard_at
         if self.sessions.get(session.name) is session:
             del self.sessions[session.name]
             self.presence.parted(session.name)
@@ -245,9 +246,11 @@ class Plane:
         session = self.sessions.get(name)
         return session.heard_at if session is not None else self._seen.get(name, self._began)
 
-    async def _renew_epoch(self) -> None:
+    async def _renew_epoch(self, before: str) -> None:
         """A node knows more of this epoch than we do: the database is an old copy. Numbers would mean two things."""
         async with self._changing:
+            if self.state.epoch != before:  # another node was faster
+                return
             fresh = self.names.short("")
             await self._blocking(self._database.renew, fresh)
             log.error("a node is ahead of the database, which must be an old copy: a new epoch begins")

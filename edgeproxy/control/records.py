@@ -23,7 +23,7 @@ from edgeproxy.control.kinds import (
 )
 from edgeproxy.control.refusals import refuse, refuse_faults
 from edgeproxy.control.state import Change, Resource, State
-from edgeproxy.feed import Deployed, Json, Record, Withdrawn
+from edgeproxy.feed import LINE_MAX, Deployed, Json, Record, Withdrawn, encode
 from edgeproxy.reading import Document
 
 Things = Mapping[tuple[str, str], Resource]
@@ -123,7 +123,9 @@ def _record(resource: Resource, number: int, things: Things, find: Find) -> Depl
 
 
 def _check(state: State, resource: Resource, record: Deployed) -> None:
-    """Refuse what no node could serve."""
+    """Refuse what no node could serve, or be told."""
+    if len(encode(record)) > LINE_MAX:
+        refuse("InvalidArgument", f"The configuration, with all it names, takes more than {LINE_MAX} bytes.")
     policies = Policies()
     document = Document(resource.id, resource.config, ("DistributionConfig",))
     for part in record.resources:

@@ -35,6 +35,8 @@ class Bounds:
     wildcards_max: int = 15
     hold: float = 2
     """Seconds that an answer about something in progress is held back (rule 14)."""
+    any_host: bool = False
+    """Clients may know the API by any name: it listens for other machines."""
 
 
 class Rest:
@@ -100,7 +102,7 @@ class Rest:
         if self._keys:
             url = f"{request.scheme}://{request.host}{request.raw_path}"
             check_signature(Asking(request.method, url, fields, body), self._keys, self._wall())
-        elif from_a_page(fields):
+        elif from_a_page(fields, any_host=self._bounds.any_host):
             refuse("AccessDenied", "Pages may not use this API while it has no access keys.")
 
     def _answer(self, request: web.Request, call: Call, outcome: Outcome) -> web.Response:

@@ -147,8 +147,13 @@ class State:
 
     def in_progress(self, distribution: str) -> list[Invalidation]:
         """Invalidations of a distribution that some node has not acknowledged."""
-        every = self.invalidations.values()
-        return [each for each in every if each.distribution == distribution and not self.completed(each)]
+        found = []
+        for each in reversed(self.invalidations.values()):  # the newest first: the settled ones begin somewhere
+            if self.completed(each):
+                break
+            if each.distribution == distribution:
+                found.append(each)
+        return found
 
     def waiting_for(self, number: int) -> list[str]:
         """Names of the nodes that have not acknowledged a number; none when it is settled."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,30 @@ class Kept:
             finally:
                 self._sql.execute("COMMIT")
         return Update(epoch, number, low_water, tuple(_record(body) for (body,) in rows), whole=True)
+
+    def distributions(self, epoch: str, known: Mapping[int, Deployed]) -> tuple[str, int, dict[int, Deployed]]:
+        """Epoch, number, and every distribution by the number of its record; those that are `known` of this epoch are
+        not read again. Raises EdgeError when it cannot be read."""
+        try:
+            with self._lock:
+                self._sql.execute("BEGIN")
+                try:
+                    current, number = self._meta("epoch") or "", int(self._meta("number") or 0)
+                    if current != epoch:
+                        known = {}
+                    rows = self._sql.execute("SELECT number FROM records WHERE distribution IS NOT NULL").fetchall()
+                    found = {each: known[each] if each in known else self._deployed(each) for (each,) in rows}
+                finally:
+                    self._sql.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise EdgeError(f"{self._path} cannot be read: {error}") from None
+        return current, number, found
+
+    def _deployed(self, number: int) -> Deployed:
+        row = self._sql.execute("SELECT body FROM records WHERE number = ?", (number,)).fetchone()
+        record = _record(row[0])
+        assert isinstance(record, Deployed), "only these name a distribution"
+        return record
 
     def forget(self) -> None:
         """Know nothing: what is there cannot be read, and has to be told anew. Raises EdgeError."""
