@@ -21,6 +21,7 @@ from edgeproxy.dns.explain import Explanation, explain
 from edgeproxy.dns.parts import ResolverParts
 from edgeproxy.dns.server import Surroundings
 from edgeproxy.dns.sockets import bind
+from edgeproxy.dns.standing import Verdict
 from edgeproxy.dns.zone import Zone
 from edgeproxy.errors import ConfigError, EdgeError, Fault
 from edgeproxy.feed import Noticed
@@ -39,6 +40,8 @@ from edgeproxy.telemetry.counters import Counters
 log = logging.getLogger(__name__)
 
 SERIAL_MAX = 2**32 - 1
+FINDING_SECONDS = 10.0
+"""How long a resolver that starts with its POPs waits for them before it says that it is ready all the same."""
 
 SettingsOf = Callable[[Configuration], Settings]
 """The settings of a configuration, with the addresses that nodes really have."""
@@ -126,9 +129,11 @@ def resolver_child(
     admins_of: AdminsOf,
     follow: Whom | None = None,
     data_dir: Path = Path(),
+    *,
+    beside_nodes: bool = False,
 ) -> ResolverChild:
     """The resolver of a configuration. `follow`: the control plane whose distributions it answers for; what it knows of
-    it is kept below `data_dir`.
+    it is kept below `data_dir`. `beside_nodes`: the POPs start with it, and it is not ready before it has found them.
 
     Raises ConfigError when an address cannot be had, or the database of locations cannot be used.
     """
@@ -174,6 +179,8 @@ def resolver_child(
                     await parts.use(zones.settings, zones.zone, admins_of(zones.settings))
 
         async with observing(follow, directory, refresh, noticed):
+            if beside_nodes:
+                await _found(parts)
             await until_told(channel, reload)
         await runner.cleanup()
         await parts.close()
@@ -182,3 +189,13 @@ def resolver_child(
     sockets = [admin, *(each for listener in listeners for each in (listener.udp, listener.tcp))]
     child = Child("resolver", lambda channel: run_loop(live(channel)), sockets=sockets)
     return ResolverChild(child, [listener.address for listener in listeners], f"http://{address_of(admin)}", zones.use)
+
+
+async def _found(parts: ResolverParts) -> None:
+    """Wait until every POP has said that it is ready, FINDING_SECONDS at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINDING_SECONDS):
+            while any(  # noqa: ASYNC110  # checks of health have no event
+                each.verdict is not Verdict.READY for each in parts.health.standings.values()
+            ):
+                await asyncio.sleep(0.02)

@@ -254,7 +254,9 @@ def up(options: UpOptions, report: Report) -> int:
         return {node.name: admins[node.name] for node in settings.nodes if node.health and node.name in admins}
 
     whom = _whom(configuration.settings, url=control_url)
-    resolver = resolver_child(configuration, _with_addresses(runs), admins_of, whom, options.data_dir)
+    resolver = resolver_child(
+        configuration, _with_addresses(runs), admins_of, whom, options.data_dir, beside_nodes=True
+    )
     known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
     setting = ControlSetting(configuration, known, options.data_dir, control_socket, options.test_clock, alone=True)
     children += [resolver.child, control_child(setting)]

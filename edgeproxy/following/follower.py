@@ -94,18 +94,12 @@ class Follower:
         pause = FIRST_PAUSE
         while not self._leaving:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    lines: asyncio.Queue[Line] = asyncio.Queue(QUEUE_MAX)
-                    reading = tasks.create_task(self._read(lines), name="feed: read")
-                    following = tasks.create_task(self._follow(lines), name="feed: follow")
-                    reading.add_done_callback(lambda _, task=following: task.cancel())  # type: ignore[misc]  # its default
-            except* (aiohttp.ClientError, OSError, TimeoutError, EdgeError, ValueError) as errors:
-                why = errors.exceptions[0]
+                await self._connection()
+            except (aiohttp.ClientError, OSError, TimeoutError, EdgeError, ValueError) as why:
                 if self.failures == 0 and not self._leaving:
                     log.warning("the feed of %s is lost: %s", self._whom.url, str(why) or type(why).__name__)
-            if self.connected:
+            if self.failures == 0:  # it had been let in
                 pause = FIRST_PAUSE
-            self.connected = False
             self.failures += 1
             if self._applied is not None:
                 self.usable.set()
@@ -142,6 +136,26 @@ class Follower:
         return False
 
     # The connection ---------------------------------------------------------------------------------------------------
+
+    async def _connection(self) -> None:
+        """One connection, from its beginning to its end. Raises what ended it.
+
+        No TaskGroup: one that is cancelled while a child of it fails forgets that it was cancelled.
+        """
+        loop, lines = asyncio.get_running_loop(), asyncio.Queue[Line](QUEUE_MAX)
+        tasks = (
+            loop.create_task(self._read(lines), name="feed: read"),
+            loop.create_task(self._follow(lines), name="feed: follow"),
+        )
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
     async def _read(self, lines: asyncio.Queue[Line]) -> None:
         """Bring lines from the control plane, until it ends. Raises what went wrong."""
