@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edgeproxy.dns.edns import UDP_SIZE, Trouble, record, said, size, with_cookie
 from edgeproxy.dns.names import upwards
@@ -60,8 +61,7 @@ CALM = Conditions()
 """Everything is up, nothing is measured, nobody is limited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer's bytes, and what counters, logs and memory want to know of it."""
 
     wire: bytes
@@ -85,8 +85,7 @@ class Reply:
     """What rate limiting counts as one: the name, or its zone when there is no such name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What is to be said, decided before anything is built."""
 
     place: Place
@@ -96,8 +95,7 @@ class _Plan:
     """The records belong to the name asked for, whatever it is: but for its length, names make no difference."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
+class _Terms(NamedTuple):
     """What holds for any answer to a query."""
 
     limit: int

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 from edgeproxy.dns.names import text_strings, upwards, wire_name
 from edgeproxy.dns.policy import Policy, Pop
@@ -67,8 +68,7 @@ class Apex:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a name was found: its zone, and what it is there; None when it does not exist."""
 
     apex: Apex
