@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeproxy.binding import DirectoryLock, address_of, listening, usable
-from edgeproxy.children import ControlSetting, control_child, explanation_of_file, origin_child, resolver_child
+from edgeproxy.children import ControlSetting, control_child, origin_child
 from edgeproxy.configuration import Configuration, origin_only
 from edgeproxy.control.api import KnownNode
 from edgeproxy.control.client import ask_for_explanation
@@ -30,6 +30,7 @@ from edgeproxy.following.follower import Whom
 from edgeproxy.model import Rules
 from edgeproxy.nodes import NodeRun
 from edgeproxy.reloading import reloading
+from edgeproxy.resolving import explanation_of_file, resolver_child
 from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Message, Supervisor

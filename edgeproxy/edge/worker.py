@@ -100,6 +100,7 @@ class Worker:
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
+        self._asking: asyncio.Task[None] | None = None
 
     def _store(self, settings: Cache, data_dir: Path, layer: Layer | None) -> Tiers:
         """Memory, and the disk behind it."""
@@ -124,6 +125,9 @@ class Worker:
         await self.store.start()
         self._sweeper.start()
         viewers = self._door(Peer.VIEWER)
+        interval = self.pipeline.serving.settings.connections.rtt_interval
+        if viewers.round_trips is not None and interval:
+            self._asking = asyncio.create_task(self._ask_viewers(viewers.round_trips, interval), name="round trips")
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
         if sockets.https:
@@ -143,6 +147,9 @@ class Worker:
 
     async def close(self) -> None:
         """Stop everything now."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 await listener.close()
@@ -156,6 +163,11 @@ class Worker:
     def explain(self, question: Question) -> Explanation:
         """What would become of a request here. Raises ValueError for a question that is none."""
         return self.pipeline.explain(question)
+
+    async def _ask_viewers(self, round_trips: RoundTrips, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            round_trips.sweep(self._clocks.monotonic())
 
     def _door(self, peer: Peer) -> Door:
         cloudfront = self.pipeline.serving.default_rules is Rules.CLOUDFRONT

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from edgeproxy.errors import EdgeError, OriginError, OriginInvalid
-from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Withdrawn, decode
+from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Noticed, Withdrawn, decode
 from edgeproxy.feed import encode as line_of
 from edgeproxy.following.kept import Kept, Update
 
@@ -57,9 +57,11 @@ class Follower:
         boottime: Callable[[], float],
         chance: Callable[[], float],
         leased: Callable[[int, float], None] = lambda number, until: None,
+        noticed: Callable[[Noticed], None] = lambda noticed: None,
     ) -> None:
         """`leased` is told until when the control plane counts on the node, on the boot-time clock, provided that all
-        up to a number is applied; 0 for ever."""
+        up to a number is applied; 0 for ever. `noticed` hears what it says of nodes, where it says so to whoever
+        follows like this."""
         self._whom = whom
         self._kept = kept
         self._apply = apply
@@ -67,6 +69,7 @@ class Follower:
         self._boottime = boottime
         self._chance = chance
         self._leased = leased
+        self._noticed = noticed
         self.caught_up = asyncio.Event()
         """It has once known all there was to know."""
         self.usable = asyncio.Event()
@@ -189,7 +192,10 @@ class Follower:
                         if isinstance(line, Hello):
                             patience = BEATS_MISSED * line.heartbeat
                             self.connected = True
-                        await lines.put(line)
+                        if isinstance(line, Noticed):
+                            self._noticed(line)  # at once: nothing needs to be written down first
+                        else:
+                            await lines.put(line)
         finally:
             self.connected = False
             self._ended.set()

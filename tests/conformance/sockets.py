@@ -62,8 +62,8 @@ EXCEPTIONS: dict[tuple[str, Arrangement], str] = {
 
 EXCEPTIONS_WITH_DISK = {
     "method-head-head": (
-        "RFC 9111 section 2: caching is an entirely OPTIONAL feature of HTTP. What answered a HEAD alone is kept under a "
-        "key of its own, and on disk only where the worker that owns the resource owns that key as well."
+        "RFC 9111 section 2: caching is an entirely OPTIONAL feature of HTTP. What answered a HEAD alone is kept under "
+        "a key of its own, and on disk only where the worker that owns the resource owns that key as well."
     ),
     "part-no-validator": (
         "RFC 9111 section 3.3: a cache MAY store an incomplete response. A part without a strong validator, to which "
