@@ -75,6 +75,12 @@ class Connections(Table):
         high=64 * GiB,
         unit="bytes",
     )
+    shortcut_plans: int = setting(
+        1024,
+        "Kinds of request heads remembered so that plain misses and uploads need no task, per worker; 0 for none.",
+        low=0,
+        high=1_000_000,
+    )
     certificates_max: int = setting(256, "Minted certificates kept ready, per worker.", low=1, high=65_536)
     rtt_networks_max: int = setting(
         4096, "Client networks whose round-trip times are kept for the resolver; 0 for none.", low=0, high=1_000_000

@@ -70,12 +70,10 @@ def origin_request(
     """
     if distribution.rules is Rules.CLOUDFRONT:
         headers = _by_table(request, behavior, request_id)
-        target = _target(request, origin, chosen_query(request.query, behavior.forward.query))
         host = request.authority if behavior.forward.headers.picks(b"host") else origin_host(origin, request.scheme)
         separator = b","
     else:
         headers = _as_it_came(request)
-        target = _target(request, origin, request.query)
         host = request.authority if distribution.any_host else origin_host(origin, request.scheme)
         separator = b", "
     added: list[Field] = [
@@ -87,6 +85,7 @@ def origin_request(
     if origin.custom_headers:
         headers = headers.without({name.lower() for name, _ in origin.custom_headers}).plus(*origin.custom_headers)
     scheme = origin_scheme(origin, request.scheme)
+    target = origin_target(request, distribution, behavior, origin)
     return RequestHead(request.method, target, host, headers, scheme, request.version)
 
 
@@ -157,9 +156,13 @@ def _varies(name: bytes, behavior: Behavior) -> bool:
     return bool(name) and name != b"*" and (name in behavior.key.headers or behavior.forward.headers.picks(name))
 
 
-def _target(request: RequestHead, origin: Origin, query: bytes | None) -> bytes:
+def origin_target(request: RequestHead, distribution: Distribution, behavior: Behavior, origin: Origin) -> bytes:
+    """What the origin is asked for: of the fields of a request nothing of it depends on any."""
     if request.target == b"*":
         return request.target
+    query = request.query
+    if distribution.rules is Rules.CLOUDFRONT:
+        query = chosen_query(query, behavior.forward.query)
     path = origin.path.encode() + request.path if origin.path else request.path
     return path if query is None else path + b"?" + query
 

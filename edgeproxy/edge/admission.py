@@ -26,11 +26,11 @@ from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.errors import Detail
 from edgeproxy.headers import without_internal, without_nominated
 from edgeproxy.message import Client, Incoming, Peer, RequestHead
-from edgeproxy.model import Behavior, Distribution, Mode, Rules, ViewerProtocol
+from edgeproxy.model import Behavior, Distribution, Mode, Origin, Rules, ViewerProtocol
 from edgeproxy.outcome import Layer, Result
 from edgeproxy.rules.key import resource_key, variant_key
 from edgeproxy.rules.ranges import excessive
-from edgeproxy.rules.routing import choose_behavior, layer_of, route
+from edgeproxy.rules.routing import Route, choose_behavior, layer_of, route
 from edgeproxy.telemetry.counters import Counter, Counters
 
 CHAIN_MAX = 2
@@ -136,13 +136,14 @@ class Admission:
         way = route(head, upgrade, distribution, behavior, origin, tier_region)
         named = resource_key(head, distribution, behavior)
         key = hop.key if hop is not None and hop.key is not None else variant_key(named, head, behavior)
-        floor = self._ledger.floor(key, 0 if hop is None else hop.floor)
         if head.method == "OPTIONS":
             named = resource(head, distribution)
         if hop is not None and hop.refresh and peer is Peer.TIER:
             # Something was changed through that tier. What is stored here is spoiled, and so is what is still on its
             # way into the store (INVALIDATION rule 6); the workers of this node see it at once.
             self._page.next_generation(named)
+        dress = None if hop is not None else self._dress(dressed_by, head, request_id, incoming.received_at)
+        request_id = request_id if hop is None else hop.request_id
         return Ask(
             incoming=incoming,
             request=head,
@@ -155,21 +156,58 @@ class Admission:
             upgrade=upgrade,
             key=key,
             generation=self._page.generation(named),
-            floor=floor,
+            floor=self._ledger.floor(key, 0 if hop is None else hop.floor),
             hop=hop,
-            request_id=hop.request_id if hop is not None else request_id,
-            presenter=self.presenter(
-                serving,
-                distribution,
-                request_id if hop is None else hop.request_id,
-                peer,
-                key if way.cached else None,
-                layer_of(origin, self._place.mode, self._place.region),
-                None if hop is not None else self._dress(dressed_by, head, request_id, incoming.received_at),
-            ),
+            request_id=request_id,
+            presenter=self._presenter(serving, distribution, request_id, peer, key, way, origin, dress),
             trace=Trace(),
             owner=self._owner(key, peer) if way.cached else None,
         )
+
+    def again(self, like: Ask, incoming: Incoming, head: RequestHead, variant: bytes, request_id: str) -> Ask:
+        """The ask for a viewer's request that is `head`, and is like another but for its target, sender and content.
+
+        Both fall under the same behaviour; `variant` is what the key of both has behind their resource's.
+        """
+        distribution, behavior, serving = like.distribution, like.behavior, like.serving
+        named = resource_key(head, distribution, behavior)
+        key = named + variant
+        dress = self._dress(behavior, head, request_id, incoming.received_at)
+        return Ask(
+            incoming=incoming,
+            request=head,
+            client=incoming.client,
+            serving=serving,
+            distribution=distribution,
+            behavior=behavior,
+            origin=like.origin,
+            route=like.route,
+            upgrade=False,
+            key=key,
+            generation=self._page.generation(named),
+            floor=self._ledger.floor(key),
+            hop=None,
+            request_id=request_id,
+            presenter=self._presenter(
+                serving, distribution, request_id, Peer.VIEWER, key, like.route, like.origin, dress
+            ),
+            trace=Trace(),
+            owner=self._owner(key, Peer.VIEWER) if like.route.cached else None,
+        )
+
+    def _presenter(
+        self,
+        serving: Serving,
+        distribution: Distribution,
+        request_id: str,
+        peer: Peer,
+        key: bytes,
+        way: Route,
+        origin: Origin,
+        dress: Dress | None,
+    ) -> Presenter:
+        layer = layer_of(origin, self._place.mode, self._place.region)
+        return self.presenter(serving, distribution, request_id, peer, key if way.cached else None, layer, dress)
 
     def presenter(
         self,

@@ -78,14 +78,7 @@ class Answers:
     def filled(self, ask: Ask, fill: Fill, came: Came) -> Answer:
         """From a body on its way into the store."""
         trace, head = ask.trace, fill.head
-        self.came(ask, came)
-        age = freshness.current_age(head, self._clocks.wall())
-        trace.stored = True
-        trace.as_of = head.as_of
-        trace.ttl = freshness.lifetime(head, ask.behavior.caching) - age
-        if b"age" in head.headers or trace.collapsed:
-            trace.age = age
-        trace.result = Result.ERROR if head.status >= 400 else Result.HIT if trace.collapsed else came.result
+        self._fetched(ask, head, came)
         if (conditional := self._conditional(ask, head)) is not None:
             fill.keep()
             return conditional
@@ -103,6 +96,23 @@ class Answers:
                 return Answer(self._present(ask, part[0]), part[1])
         whole = ResponseHead(head.status, head.headers, head.reason)
         return Answer(self._present(ask, whole), self._spans.whole(ask, fill))
+
+    def kept(self, ask: Ask, head: StoredHead, came: Came) -> ResponseHead:
+        """The head of a whole response that was asked for without conditions, and is in the store by now."""
+        self._fetched(ask, head, came)
+        return self._present(ask, ResponseHead(head.status, head.headers, head.reason))
+
+    def _fetched(self, ask: Ask, head: StoredHead, came: Came) -> None:
+        """Note what a response that is stored has to tell of itself."""
+        trace = ask.trace
+        self.came(ask, came)
+        age = freshness.current_age(head, self._clocks.wall())
+        trace.stored = True
+        trace.as_of = head.as_of
+        trace.ttl = freshness.lifetime(head, ask.behavior.caching) - age
+        if b"age" in head.headers or trace.collapsed:
+            trace.age = age
+        trace.result = Result.ERROR if head.status >= 400 else Result.HIT if trace.collapsed else came.result
 
     def relayed(self, ask: Ask, reply: Reply) -> Answer:
         """What upstream said, for this request alone."""

@@ -11,6 +11,20 @@ from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.message import Client, Incoming, RequestHead
 from edgeproxy.model import AsOf, Behavior, Distribution, Origin
 from edgeproxy.rules.routing import Route
+from edgeproxy.upstream.client import Begun
+
+
+@dataclass(slots=True)
+class Sending:
+    """The moment in which an origin is asked."""
+
+    as_of: AsOf
+    requested_at: float
+    """On the wall clock, seconds."""
+    offset: float
+    """By how much that is ahead of the origin's."""
+    begun: Begun | None = None
+    """The request, where it is out already (shortcut.py)."""
 
 
 @dataclass(slots=True)
@@ -42,6 +56,8 @@ class Ask:
     """The fetch it waits for is led by another request."""
     learned: bool = False
     """What it wants several parts of has been asked for the first of them."""
+    underway: Sending | None = None
+    """The request to the origin is out, and nobody waits for its answer yet."""
     retried: bool = False
     """A fetch that this request waited for has failed, and the one time it may wait for another is taken."""
 

@@ -15,9 +15,11 @@ from typing import Protocol, cast
 
 from edgeproxy.edge.door import Door as Door
 from edgeproxy.edge.exchange import Ending, Exchange
-from edgeproxy.edge.hits import NOTHING, Hits, reset, with_tls
-from edgeproxy.edge.http1 import HeadBuffer, ParsedHead, parse_head
+from edgeproxy.edge.hits import NOTHING, reset, with_tls
+from edgeproxy.edge.http1 import ParsedHead, parse_head
 from edgeproxy.edge.inbox import Inbox
+from edgeproxy.edge.onward import Onward
+from edgeproxy.edge.shortcut import Trip
 from edgeproxy.edge.stages import Reading, Waiting
 from edgeproxy.edge.timer import LazyTimer
 from edgeproxy.errors import BodyAborted, Detail, ViewerError
@@ -45,14 +47,14 @@ class Home(Protocol):
         ...
 
 
-class Connection(Hits):
+class Connection(Onward):
     """The protocol object of one accepted (and, for HTTPS, secured) connection.
 
     `home` hears of its beginning, and of its end: the transport is gone, and no task of it runs any more.
     """
 
     __slots__ = (
-        "_draining", "_dropped", "_exchange", "_half_closed", "_heads", "_held", "_home", "_inbox",
+        "_draining", "_dropped", "_exchange", "_half_closed", "_held", "_home", "_inbox",
         "_lost", "_read_timer", "_reading", "_running", "_task", "_waiting",
         "made",
     )  # fmt: skip
@@ -61,7 +63,6 @@ class Connection(Hits):
         """`accepted`: as for Hits."""
         super().__init__(door, Client(address, port, door.peer), accepted)
         self._home = home
-        self._heads = HeadBuffer(door.limits)
         self._reading = Reading.HEADS
         self._waiting = Waiting.NOTHING
         self._read_timer = LazyTimer(self._loop, self._read_expired)
@@ -90,7 +91,7 @@ class Connection(Hits):
         match self._reading:
             case Reading.HEADS:
                 self._heads.feed(data)
-                if self._exchange is None and self._pour is None:
+                if self._exchange is None and self._pour is None and self._trip is None:
                     self._take_request()
                 elif len(self._heads) > self._door.limits.head_max:
                     self.hold()
@@ -111,6 +112,8 @@ class Connection(Hits):
         """
         self._half_closed = True
         self._ready = NOTHING
+        if self._trip is not None:
+            self._trip.slow()
         if not self._door.half_close and self._inbox is None and self._exchange is not None:
             self._exchange.left = True
             self.abort()
@@ -129,7 +132,12 @@ class Connection(Hits):
     def _go_on_writing(self) -> None:
         if self._pour is not None:
             self._pour_on()
-        elif self._exchange is None and self._reading is Reading.HEADS and not self._transport.is_closing():
+        elif (
+            self._exchange is None
+            and self._trip is None
+            and self._reading is Reading.HEADS
+            and not self._transport.is_closing()
+        ):
             self._take_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,8 +150,13 @@ class Connection(Hits):
         if isinstance(exc, ssl.SSLError) and self._waiting is Waiting.FIRST_HEAD and not self._busy_at:
             # In TLS 1.3 our half of the handshake is over before the viewer says that it does not trust us.
             self._door.counters.add(Counter.TLS_FAILED)
+        if self._trip is not None:
+            self._trip.leave()
+            self._trip = None
         if self._task is not None:
             self._task.cancel()
+            if not self._running and self._exchange is not None and self._exchange.trip is not None:
+                self._exchange.trip.leave()
         if not self._running:
             self._task = None
             self._home.closed(self)
@@ -185,13 +198,18 @@ class Connection(Hits):
 
     def _begin(self, head: bytes) -> None:
         """One whole head as it came, with no request in progress: what happens to it in the pipeline starts here."""
+        if not self._draining and not self._half_closed and self._go_short(head):
+            self._stop_waiting()
+            return
         request = parse_head(head, self._scheme, self._door.limits)
         if request.length and request.length > self._door.settings.body_max:
             raise ViewerError("The request body is too large.", status=413)
-        self._start(request, len(head), head if self._lane is not None else b"")
+        self._start(request, len(head), head if self._may_learn() else b"")
 
-    def _start(self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"") -> None:
-        exchange = Exchange(self._door, self, self._outlet_there(), self.client, request, size, raw)
+    def _start(
+        self, request: ParsedHead | ViewerError, size: int, raw: bytes = b"", trip: Trip | None = None
+    ) -> Exchange:
+        exchange = Exchange(self._door, self, self._outlet_there(), self.client, request, size, raw, trip)
         self._ready = NOTHING
         exchange.last = self._draining
         self._exchange = exchange
@@ -201,12 +219,13 @@ class Connection(Hits):
         if exchange.body is not None:
             self._reading = Reading.BODY
             self.go_on()
-            rest = self._heads.take_rest()
+            rest = self._heads.take_rest() if trip is None else trip.content
             if rest:
                 self._feed_body(rest)
-            if self._half_closed:
+            if self._half_closed and self._reading is Reading.BODY:
                 self._fail_body("The request body ended too soon.", 400)
         self._task = self._loop.create_task(self._run(exchange))
+        return exchange
 
     def _refuse(self, error: ViewerError) -> None:
         """Answer what cannot be read as a request, and read no more."""
@@ -382,6 +401,8 @@ class Connection(Hits):
         """Serve what has begun, then close; an idle connection closes now."""
         self._draining = True
         self._ready = NOTHING
+        if self._trip is not None:
+            self._trip.slow()
         if self._exchange is not None:
             self._exchange.last = True
             if self._task is None and self._waiting is Waiting.BODY:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from edgeproxy.edge.http1 import Limits
 from edgeproxy.edge.lane import Lane
 from edgeproxy.edge.rtt import RoundTrips
+from edgeproxy.edge.shortcut import Shortcut
 from edgeproxy.message import Answer, Incoming, Peer
 from edgeproxy.settings import Connections
 from edgeproxy.telemetry.counters import Counters
@@ -37,6 +38,8 @@ class Door:
     """Whoever ends its sending may still wait for its answer. Tiers and workers never do, but for a tunnel's sake."""
     lane: Lane | None = None
     """What connections may answer by themselves."""
+    shortcut: Shortcut | None = None
+    """What they may ask of origins without a task."""
     round_trips: RoundTrips | None = None
     """Where the round-trip times of connections go, if anywhere."""
     limits: Limits = field(init=False)

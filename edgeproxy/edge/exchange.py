@@ -11,6 +11,7 @@ from edgeproxy.edge.delivery import Framing, Outlet, final_head, interim_head, s
 from edgeproxy.edge.door import Door
 from edgeproxy.edge.http1 import ParsedHead
 from edgeproxy.edge.inbox import Inbox, Pace, RequestBody, Source
+from edgeproxy.edge.shortcut import Trip
 from edgeproxy.edge.tunnel import relay
 from edgeproxy.errors import EdgeError, Side, ViewerError
 from edgeproxy.headers import Headers
@@ -71,8 +72,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_answering", "_door", "_incoming", "_line", "_mark", "_outlet", "_over", "_refused", "_request", "_tunnel_in",
-        "aborted", "body", "last", "left",
+        "_answering", "_door", "_line", "_mark", "_outlet", "_over", "_refused", "_request", "_tunnel_in",
+        "aborted", "body", "incoming", "last", "left", "trip",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +85,9 @@ class Exchange:
         request: ParsedHead | ViewerError,
         head_bytes: int,
         raw: bytes = b"",
+        trip: Trip | None = None,
     ) -> None:
+        """`trip`: which began on the shortcut and goes on here."""
         self._door = door
         self._line = line
         self._outlet = outlet
@@ -100,7 +103,10 @@ class Exchange:
         self._mark = outlet.written
         outlet.head_at = None
         head, body = self._request.head, self.body or _NO_BODY
-        self._incoming = Incoming(head, body, client, door.monotonic(), head_bytes, self._interim, raw)
+        self.trip = trip
+        """As long as nobody has begun to care for it."""
+        received_at = door.monotonic() if trip is None else trip.ask.incoming.received_at
+        self.incoming = Incoming(head, body, client, received_at, head_bytes, self._interim, raw)
 
     def _make_body(self) -> RequestBody | None:
         length, settings = self._request.length, self._door.settings
@@ -122,20 +128,23 @@ class Exchange:
             return await self._send(await self._answer())
         finally:
             self._over = True
-            self._incoming.body.close()
+            self.incoming.body.close()
             # Here alone the request points back to us: without this every request would be left to the cycle collector.
-            self._incoming.interim = ignore_interim
+            self.incoming.interim = ignore_interim
 
     async def _answer(self) -> Answer:
         if self._refused is not None:
             return self._refusal(self._refused)
         try:
-            return await self._door.handle(self._incoming)
+            if (trip := self.trip) is not None:
+                self.trip = None
+                return await trip.go_on(self.incoming)
+            return await self._door.handle(self.incoming)
         except EdgeError as error:
             return self._refusal(error)
         except Exception:  # whatever one request met, the worker and its other viewers go on
             self._door.counters.add(Counter.REQUESTS_FAILED)
-            head = self._incoming.head
+            head = self.incoming.head
             _logger.exception("a request failed unexpectedly: %s %r at %r", head.method, head.target, head.authority)
             return self._refusal(EdgeError("The request met an unexpected fault.", status=500), close=True)
 
@@ -217,7 +226,7 @@ class Exchange:
         if answer.tunnel is not None:
             answer.tunnel.close()
         left = self.left or (self._outlet.lost and not self.aborted)
-        bytes_in = self._incoming.head_bytes
+        bytes_in = self.incoming.head_bytes
         broken = False
         if self.body is not None:
             bytes_in += self.body.bytes_in

@@ -18,6 +18,7 @@ from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.searches import Searches
 from edgeproxy.edge.settling import Settler
 from edgeproxy.errors import OriginError, OriginInvalid
+from edgeproxy.headers import NO_HEADERS
 from edgeproxy.message import RequestHead, no_body
 from edgeproxy.model import AsOf
 from edgeproxy.outcome import Reason, StoredHead
@@ -64,6 +65,8 @@ class Errand:
     hole: Hole | None = None
     at: int = 0
     """Of the bytes in the hole the first that is wanted."""
+    flight: Flight[Reply] | None = None
+    """The fetch, where it was begun before; whoever asked leads it."""
     narrowed: bytes | None = None
     """A Range that goes along instead of the viewer's."""
 
@@ -187,6 +190,26 @@ class Fetcher:
         """Store an answer that has come already: to a POST that speaks for its target (RFC 9110 section 9.3.3)."""
         return self._land(errand, flight, reply)
 
+    def keep_at_once(self, errand: Errand, reply: Reply, body: bytes) -> tuple[StoredHead, Came] | None:
+        """Store a small answer that is here as a whole, and that nobody else waits for. None for one that may not be
+        stored, or not used again, or that has no room in memory: that is for `keep` to see to."""
+        ask = errand.ask
+        if self._refusal(errand, reply, parts=False) is not None:
+            return None
+        head = self._stored_head(ask, reply)
+        if not lookup.reusable(head, ask.behavior.caching, self._clocks.wall()):
+            return None
+        edition = self._edition(ask, reply)
+        terms = self._terms(ask, head, edition)
+        deposit = self._store.deposit(ask.key, head, terms, size=len(body), length=len(body))
+        if deposit is None:
+            return None
+        if not deposit.in_memory or not (not body or deposit.append(body)) or not deposit.in_memory:
+            deposit.abandon()
+            return None
+        self._store.commit_at_once(deposit, ask.key, head, NO_HEADERS, terms)
+        return head, _came(reply, edition)
+
     async def _send(self, errand: Errand, request: RequestHead, refresh: bool, flight: Flight[Reply]) -> Reply:
         ask = errand.ask
         current = errand.background or lookup.asks_for_itself(ask.request, ask.behavior.caching)
@@ -266,14 +289,7 @@ class Fetcher:
             caching = ask.behavior.caching
             lasting = storing.refusal(anybody, reply.head, caching, reply.received_at, parts=parts) is not None
             return Alone(reply, refusal, lasting), None
-        came = storing.stored_head(
-            ask.request,
-            reply.head,
-            requested_at=reply.requested_at,
-            received_at=reply.received_at,
-            as_of=reply.as_of,
-            sources=floors.tags(reply.head.headers, ask.distribution.tag_header),
-        )
+        came = self._stored_head(ask, reply)
         settings, part, edition = ask.serving.settings.fills, received_part(reply.head), self._edition(ask, reply)
         onto = None if part is None else self._onto(errand, came)
         head = came if onto is None else partial.joined(onto.head, came)
@@ -322,6 +338,17 @@ class Fetcher:
             await fill.pump(settler, max(ahead, settings.finish_remaining))
 
         return Filled(fill, _came(reply, edition)), rest
+
+    @staticmethod
+    def _stored_head(ask: Ask, reply: Reply) -> StoredHead:
+        return storing.stored_head(
+            ask.request,
+            reply.head,
+            requested_at=reply.requested_at,
+            received_at=reply.received_at,
+            as_of=reply.as_of,
+            sources=floors.tags(reply.head.headers, ask.distribution.tag_header),
+        )
 
     def _onto(self, errand: Errand, came: StoredHead) -> Held | None:
         """The stored response that a part which has come is of."""

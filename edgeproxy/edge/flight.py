@@ -148,6 +148,8 @@ class Flights(Generic[Own]):
         self._wall = wall
         self._marked_until = 0.0
         """After this there are no marks: most caches never have one, and asking costs more than this look."""
+        self._short: dict[bytes, Callable[[], None]] = {}
+        """Fetches that are no flights, and what makes them such as soon as anybody asks (shortcut.py)."""
         self._unshared: TTLCache[bytes, AsOf] = TTLCache(
             max(settings.hit_for_miss_max, 1), settings.hit_for_miss, timer=wall
         )
@@ -164,14 +166,46 @@ class Flights(Generic[Own]):
 
     def in_progress(self, key: bytes) -> list[Flight[Own]]:
         """The fetches of a key that are running now."""
+        if key in self._short:
+            self._short.pop(key)()
         return self._flights.get(key, [])
 
     def may_start(self) -> bool:
         """Whether one more shared fetch is allowed."""
-        if self._open >= self._settings.fills_max:
+        if not self.has_room:
             self._counters.add(Counter.FILLS_REFUSED)
             return False
         return True
+
+    @property
+    def has_room(self) -> bool:
+        """As `may_start`, for whoever need not share its fetch."""
+        return self._open < self._settings.fills_max
+
+    def begin_short(self, key: bytes, lengthen: Callable[[], None]) -> None:
+        """Begin a fetch that is done in one step when its answer comes. Whoever looks for it before makes a flight of
+        it by `lengthen`, which `start`s that. None other is in progress under the key."""
+        self._short[key] = lengthen
+        self._counted()
+
+    def end_short(self, key: bytes) -> None:
+        """Its answer has come, or nobody waits for it any more: no flight will be made of it."""
+        if self._short.pop(key, None) is not None:
+            self._discount()
+            self._shareable(key)
+
+    def _counted(self) -> None:
+        self._open += 1
+        self._counters.add(Counter.FILLS)
+        self._counters.add(Counter.FILLS_OPEN)
+
+    def _discount(self) -> None:
+        self._open -= 1
+        self._counters.add(Counter.FILLS_OPEN, -1)
+
+    def _shareable(self, key: bytes) -> None:
+        if self._wall() < self._marked_until:
+            self._unshared.pop(key, None)
 
     def start(
         self,
@@ -180,14 +214,17 @@ class Flights(Generic[Own]):
         start: Start[Own],
         region: tuple[int, int] | None = None,
         whole_key: bytes = b"",
+        *,
+        counted: bool = False,
     ) -> Flight[Own]:
-        """Begin a fetch that others may join."""
+        """Begin a fetch that others may join. `counted`: it was begun as a short one."""
         loop = asyncio.get_running_loop()
         flight: Flight[Own] = Flight(key, mark, loop.create_future(), region=region, whole_key=whole_key)
         self._flights.setdefault(key, []).append(flight)
-        self._open += 1
-        self._counters.add(Counter.FILLS)
-        self._counters.add(Counter.FILLS_OPEN)
+        if counted:
+            self._short.pop(key, None)
+        else:
+            self._counted()
         flight.task = loop.create_task(self._fly(flight, start), name="flight")
         return flight
 
@@ -214,9 +251,8 @@ class Flights(Generic[Own]):
 
         An answer that cannot be shared belongs to the caller: `Alone.own` is there, once.
         """
-        flight.waiters += 1
-        flight.interim.append(interim)
-        flight.led = True
+        if not flight.led:
+            self.enter(flight, interim)
         try:
             return await _come(flight.landed)
         except asyncio.CancelledError:
@@ -226,6 +262,17 @@ class Flights(Generic[Own]):
         finally:
             flight.led = False
             self._leave(flight, interim)
+
+    def enter(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> None:
+        """Whoever started it will `lead`, as soon as its task runs, or `leave` if that never comes."""
+        flight.waiters += 1
+        flight.interim.append(interim)
+        flight.led = True
+
+    def leave(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> None:
+        """Whoever has entered will not lead."""
+        flight.led = False
+        self._leave(flight, interim)
 
     def _leave(self, flight: Flight[Own], interim: Callable[[ResponseHead], None]) -> None:
         flight.waiters -= 1
@@ -266,8 +313,7 @@ class Flights(Generic[Own]):
             if not flight.led:
                 self._reclaim(landing)
             return
-        if self._wall() < self._marked_until:
-            self._unshared.pop(flight.key, None)
+        self._shareable(flight.key)
         try:
             if rest is not None:
                 await rest()
@@ -277,6 +323,8 @@ class Flights(Generic[Own]):
     def spoil(self, matches: Callable[[bytes], bool]) -> int:
         """Fetches under keys that match bring nothing that is kept or joined any more; how many there were."""
         spoiled = 0
+        for key in list(filter(matches, self._short)):
+            self.in_progress(key)
         for flights in self._flights.values():
             for flight in flights:
                 if matches(flight.key):
@@ -308,8 +356,7 @@ class Flights(Generic[Own]):
 
     def _end(self, flight: Flight[Own]) -> None:
         if self._unlist(flight):
-            self._open -= 1
-            self._counters.add(Counter.FILLS_OPEN, -1)
+            self._discount()
 
     async def close(self) -> None:
         """Stop every fetch."""

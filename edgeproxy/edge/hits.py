@@ -213,6 +213,18 @@ class Hits(asyncio.Protocol):
     def _write_expired(self) -> None:
         raise NotImplementedError
 
+    def _write_out(self, data: bytes) -> None:
+        """Send a whole answer that the transport may hold."""
+        if self.accepted is None or self._transport.get_write_buffer_size():
+            self._transport.write(data)
+            return
+        try:
+            sent = self.accepted.send(data)
+        except OSError:  # as above
+            sent = 0
+        if sent != len(data):
+            self._hand_over(memoryview(data)[sent:])
+
     # What is too large for one piece
 
     def _send_pieces(self, known: Known, head: bytes, start: bytes, request_id: bytes) -> bool:

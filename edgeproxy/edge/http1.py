@@ -275,6 +275,19 @@ class HeadBuffer:
         self._begin()
         return head
 
+    def content(self, length: int) -> bytes | None:
+        """The next bytes, which are no head's, when so many are here; `skip` takes them."""
+        if len(self) < length:
+            return None
+        return bytes(self._data[self._start : self._start + length])
+
+    def skip(self, length: int) -> None:
+        """So many bytes are no head's."""
+        self._start += length
+        if self._start == len(self._data):
+            self._data, self._start = b"", 0
+        self._begin()
+
     def take_rest(self) -> bytes:
         """All bytes that are held: they belong to a body or a tunnel, or to nobody."""
         rest = bytes(self._data[self._start :]) if self._start else bytes(self._data)

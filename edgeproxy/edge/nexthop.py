@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from edgeproxy.cloudfront import fields as cf
 from edgeproxy.cloudfront.compression import coding_for, compressed_head, vouching
 from edgeproxy.cloudfront.failover import second_origin, stands_for
-from edgeproxy.cloudfront.origin_request import certificate_name, origin_request, response_fields
-from edgeproxy.edge.ask import Ask
+from edgeproxy.cloudfront.origin_request import certificate_name, origin_request, origin_target, response_fields
+from edgeproxy.edge.ask import Ask, Sending
 from edgeproxy.edge.compressing import Compressing
 from edgeproxy.edge.dates import shift_response
 from edgeproxy.edge.hop import MISMATCH_STATUS, HopRequest, read_answer
@@ -27,14 +27,14 @@ from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.node import Clocks, NextTier, Place, Serving
 from edgeproxy.errors import Detail, OriginError, OriginInvalid, OriginTimeout, OriginUnreachable, Overloaded
 from edgeproxy.headers import end_to_end, without_internal
-from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, no_body
+from edgeproxy.message import Body, Client, RequestHead, ResponseHead, Tunnel, no_body
 from edgeproxy.model import AsOf, Mode, Origin, Rules
 from edgeproxy.outcome import Layer, Reason, Result
 from edgeproxy.rules.floors import tags
 from edgeproxy.rules.routing import Stop, layer_of, next_stop
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.client import Client as UpstreamClient
-from edgeproxy.upstream.client import Exchange, Patience, Target
+from edgeproxy.upstream.client import Exchange, Hurried, Patience, Target
 from edgeproxy.values import value
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class NextHop:
                 return reply
             # Whether the tier's copy was asked for anew after a change is what only the owner knows.
             wishes = replace(wishes, refresh=refresh or ask.generation != 0)
-        tier = self._next_tier(ask)
+        tier = self.next_tier(ask)
         if tier is not None:
             try:
                 return await self._to_tier(ask, tier, request, body, wishes, interim)
@@ -141,7 +141,7 @@ class NextHop:
                     raise unusable.error from None
         return await self._to_origin(ask, request, body, interim)
 
-    def _next_tier(self, ask: Ask) -> NextTier | None:
+    def next_tier(self, ask: Ask) -> NextTier | None:
         """The tier that is asked, None for the origin."""
         serving, place = ask.serving, self._place
         if not place.knows_origin:
@@ -292,13 +292,13 @@ class NextHop:
             log.info("origin %s failed, %s is asked: %s", ask.origin.id, second.origin, error)
         else:
             if second is None or reply.head.status not in second.codes:
-                return self._compressed(ask, request, reply)
+                return self.compressed(ask, request, reply)
             reply.body.close()
         self._counters.add(Counter.FAILOVERS)
         reply = await self._ask_origin(ask, ask.distribution.origins[second.origin], request, body, interim)
-        return self._compressed(ask, request, reply)
+        return self.compressed(ask, request, reply)
 
-    def _compressed(self, ask: Ask, request: RequestHead, reply: Reply) -> Reply:
+    def compressed(self, ask: Ask, request: RequestHead, reply: Reply) -> Reply:
         """The form of the answer that is stored and sent on (fact sheet 4.5)."""
         reply.head = vouching(request, reply.head)
         coding = coding_for(request, reply.head, ask.behavior, reply.received_at)
@@ -309,18 +309,48 @@ class NextHop:
     async def _ask_origin(
         self, ask: Ask, origin: Origin, request: RequestHead, body: Body, interim: Callable[[ResponseHead], None]
     ) -> Reply:
+        if (sending := ask.underway) is not None and sending.begun is not None:
+            ask.underway = None
+            return self.brought(ask, origin, await self._client.exchange_begun(sending.begun, interim), sending)
+        self._asked(ask, origin)
+        outward = self.outward(ask, origin, request, ask.client, ask.request_id)
+        sending = self._sending(ask)
+        target, patience = self.way(ask, origin, outward)
+        exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)
+        return self.brought(ask, origin, exchange, sending)
+
+    def outward(self, ask: Ask, origin: Origin, request: RequestHead, client: Client, request_id: str) -> RequestHead:
+        """The request as an origin gets it."""
+        via = cf.via_request(self._place.name, request.version, ask.distribution.rules)
+        return origin_request(
+            request, ask.distribution, ask.behavior, origin, client, request_id=request_id.encode(), via=via
+        )
+
+    def target(self, ask: Ask) -> bytes:
+        """What its origin is asked for."""
+        return origin_target(ask.request, ask.distribution, ask.behavior, ask.origin)
+
+    def begin(self, ask: Ask, way: tuple[Target, Patience], head: bytes, content: bytes, hurried: Hurried) -> bool:
+        """Send a whole request to its origin at once, if a connection to it is idle; `hurried` is told what comes."""
+        sending = self._sending(ask)
+        sending.begun = self._client.begin(way[0], ask.request, head, content, way[1], hurried)
+        if sending.begun is None:
+            return False
+        self._asked(ask, ask.origin)
+        ask.underway = sending
+        return True
+
+    def _asked(self, ask: Ask, origin: Origin) -> None:
         self._counters.add(Counter.HOP_ORIGIN)
         ask.trace.tiers.append(origin.id)
-        via = cf.via_request(self._place.name, request.version, ask.distribution.rules)
-        outward = origin_request(
-            request, ask.distribution, ask.behavior, origin, ask.client, request_id=ask.request_id.encode(), via=via
-        )
-        offset = self._clocks.offset()
-        as_of = self._ledger.asking(ask.carried)
-        requested_at = self._clocks.wall()
-        target, patience = self._way(ask, origin, outward)
-        exchange = await self._client.exchange(target, outward, body, patience, interim=interim, upgrade=ask.upgrade)
-        reply = self._reply(exchange, as_of, requested_at, Result.MISS)
+
+    def _sending(self, ask: Ask) -> Sending:
+        return Sending(self._ledger.asking(ask.carried), self._clocks.wall(), self._clocks.offset())
+
+    def brought(self, ask: Ask, origin: Origin, exchange: Exchange, sending: Sending) -> Reply:
+        """What an origin has answered, as the rules of the distribution have it."""
+        offset = sending.offset
+        reply = self._reply(exchange, sending.as_of, sending.requested_at, Result.MISS)
         ask.trace.layer = layer_of(ask.origin, self._place.mode, self._place.region)
         ask.trace.upstream = (exchange.connect_seconds, exchange.first_byte_seconds)
         if offset:
@@ -329,7 +359,7 @@ class NextHop:
             reply.head = reply.head.with_headers(response_fields(reply.head.headers, ask.behavior, origin))
         return reply
 
-    def _way(self, ask: Ask, origin: Origin, outward: RequestHead) -> tuple[Target, Patience]:
+    def way(self, ask: Ask, origin: Origin, outward: RequestHead) -> tuple[Target, Patience]:
         """Where an origin is and how long it may take. Over plain HTTP the same while a configuration stands; over
         TLS the name that the certificate must have can be the viewer's Host."""
         if outward.scheme == "https":

@@ -1,6 +1,7 @@
 """The life of a request, from a head to an answer. It does not know who brought it.
 
 lane        a fresh hit that was answered before: at once, on its connection          edge/lane.py
+shortcut    a plain miss, or a request past the cache, like one before: without a task   edge/shortcut.py
 admission   who asks, which distribution and behaviour, which key            edge/admission.py
 decide      what the rules say of what the store remembers                    rules/lookup.py
 flight      one fetch per key; everybody reads what it brings                 edge/flight.py
@@ -12,14 +13,13 @@ record      one per request, when the last byte is out                        te
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import assert_never
 
 from edgeproxy.cloudfront import pages
 from edgeproxy.cloudfront.origin_request import forwards_left
-from edgeproxy.edge.admission import Admission, Refused, resource
+from edgeproxy.edge.admission import Admission, Refused
 from edgeproxy.edge.answers import Answers
 from edgeproxy.edge.ask import Ask
 from edgeproxy.edge.chain import Chain
@@ -29,20 +29,21 @@ from edgeproxy.edge.failures import Failures
 from edgeproxy.edge.fetch import Errand, Fetcher, Hole
 from edgeproxy.edge.fill import Fill, Windows
 from edgeproxy.edge.flight import Alone, Came, Filled, Flight, Flights, Landing, Refreshed
-from edgeproxy.edge.hop import HopAnswer
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.lane import Lane
 from edgeproxy.edge.nexthop import NextHop, Reply
 from edgeproxy.edge.node import Clocks, Place, Serving
-from edgeproxy.edge.page import SharedPage, owner_of
+from edgeproxy.edge.page import SharedPage
 from edgeproxy.edge.parts import wanted
-from edgeproxy.edge.present import Trace
-from edgeproxy.edge.recorder import Recorder, gone
+from edgeproxy.edge.passing import Passing
+from edgeproxy.edge.recorder import Recorder
+from edgeproxy.edge.refusing import Refusals
 from edgeproxy.edge.searches import Searches
+from edgeproxy.edge.shortcut import Shortcut
 from edgeproxy.edge.spans import Span, Spans
 from edgeproxy.edge.supply import Supply
 from edgeproxy.errors import BodyAborted, EdgeError, OriginError, OriginInvalid, Overloaded, Side
-from edgeproxy.message import Answer, BytesBody, Incoming, Peer
+from edgeproxy.message import Answer, Incoming, Peer
 from edgeproxy.model import AsOf, Rules
 from edgeproxy.outcome import (
     Bypass,
@@ -56,8 +57,7 @@ from edgeproxy.outcome import (
     StoredHead,
     Unsatisfiable,
 )
-from edgeproxy.rules import freshness, lookup, storing
-from edgeproxy.rules.invalidating import invalidated_targets
+from edgeproxy.rules import freshness, lookup
 from edgeproxy.rules.partial import holds, missing
 from edgeproxy.rules.ranges import foremost
 from edgeproxy.rules.validation import has_validator
@@ -104,10 +104,17 @@ class Pipeline:
         self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, counters, clocks)
         spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)
         self._answers = Answers(store, spans, page, ledger, clocks)
+        self._passing = Passing(place, nexthop, self._fetcher, self.flights, self._answers, page, counters)
         self.lane = Lane(place, serving, store.memory, page, ledger, self._answers, recorder, counters, clocks)
         """What connections may answer without asking here."""
         self._failures = Failures(clocks.wall)
+        self.shortcut = Shortcut(
+            serving, self._admission, nexthop, store, self.flights, self._fetcher, self._passing, self._answers,
+            self._failures, recorder, counters, clocks, self.go_on,
+        )  # fmt: skip
+        """What connections may ask of origins without a task."""
         self._error_pages = ErrorPages(self._admission, self._answered, counters)
+        self._refusals = Refusals(self._admission, self._error_pages, ledger, recorder, clocks)
 
     async def handle(self, incoming: Incoming) -> Answer:
         """The answer to a request. Raises only ViewerError (the connection refuses it) and what is a fault of ours."""
@@ -117,9 +124,28 @@ class Pipeline:
         try:
             ask = self._admission.admit(incoming, self.serving, request_id)
         except Refused as refused:
-            return await self._refused(incoming, refused, request_id)
+            return await self._refusals.answer(incoming, refused, self.serving, request_id)
+        if incoming.raw:
+            self.shortcut.learn(ask)
+        return await self._told(ask, self._answer(ask))
+
+    async def go_on(self, ask: Ask, errand: Errand | None, reply: Reply | None) -> Answer:
+        """The answer to a request that was to be answered at once (shortcut.py), and is not.
+
+        It is on its way upstream, or has come back with `reply`. `errand`: with its flight, where there is one.
+        """
+        return await self._told(ask, self._rest(ask, errand, reply))
+
+    async def _rest(self, ask: Ask, errand: Errand | None, reply: Reply | None) -> Answer:
+        if errand is not None:
+            answer = await self._fetched(errand, Reason.URI_MISS, None)
+            return await self._answer(ask) if answer is None else answer
+        return await (self._passing.send(ask) if reply is None else self._passing.came(ask, reply))
+
+    async def _told(self, ask: Ask, answering: Awaitable[Answer]) -> Answer:
+        """The answer, or the distribution's own page instead, and a record of it when it is over."""
         try:
-            answer = await self._answered(ask)
+            answer = await self._made(ask, answering)
             if answer.head.status in ask.distribution.error_pages:
                 answer = await self._error_pages.instead(answer, ask)
         except asyncio.CancelledError:
@@ -142,9 +168,12 @@ class Pipeline:
     # -- the decision -----------------------------------------------------------------------------------------------
 
     async def _answered(self, ask: Ask) -> Answer:
+        return await self._made(ask, self._answer(ask))
+
+    async def _made(self, ask: Ask, answering: Awaitable[Answer]) -> Answer:
         """The answer, made here where upstream has none. Raises what is the viewer's fault alone."""
         try:
-            return await self._answer(ask)
+            return await answering
         except EdgeError as error:
             if error.side is Side.VIEWER:
                 raise
@@ -157,14 +186,14 @@ class Pipeline:
         if ask.distribution.rules is Rules.RFC9111 and forwards_left(ask.request) == 0:
             return self._answers.last_recipient(ask)
         if not ask.route.cached:
-            return await self._relay(ask, ask.route.reason or Reason.METHOD)
+            return await self._passing.relay(ask, ask.route.reason or Reason.METHOD)
         if not ask.floor.usable:
-            return await self._relay(ask, Reason.QUARANTINE)
+            return await self._passing.relay(ask, Reason.QUARANTINE)
         for _ in range(JOIN_TRIES):
             answer = await self._from_cache(ask)
             if answer is not None:
                 return answer
-        return await self._relay(ask, ask.trace.reason or Reason.URI_MISS)
+        return await self._passing.relay(ask, ask.trace.reason or Reason.URI_MISS)
 
     async def _from_cache(self, ask: Ask) -> Answer | None:
         """One round: decide, and do what was decided. None: decide again, what was waited for is not for us."""
@@ -193,12 +222,12 @@ class Pipeline:
                 stale = _entry(found, head)
                 return await self._ask_upstream(ask, Reason.STALE, found, stale, stale)
             case Fetch(reason) | Revalidate(_, reason) | Unsatisfiable(reason) if self._is_for_the_owner(ask):
-                return await self._relay(ask, reason)
+                return await self._passing.relay(ask, reason)
             case Unsatisfiable(reason):
                 ask.trace.reason = reason
                 return self._answers.page(ask, 504, pages.Cause.NOT_STORED)
             case Bypass(reason):
-                return await self._relay(ask, reason)
+                return await self._passing.relay(ask, reason)
             case Revalidate(head, reason, stale_if_error):
                 stored = _entry(found, head)
                 return await self._ask_upstream(ask, reason, found, stored, stored if stale_if_error else None)
@@ -270,7 +299,7 @@ class Pipeline:
         if isinstance(landing, Alone) and (own := landing.own) is not None and own.head.status in (206, 416):
             landing.own = None
             own.body.close()
-            return await self._relay(ask, reason)
+            return await self._passing.relay(ask, reason)
         return None if landing is None else await self._landed(errand, landing)
 
     # -- upstream ---------------------------------------------------------------------------------------------------
@@ -307,7 +336,7 @@ class Pipeline:
                 raise
             ask.trace.detail = error.detail.value
             return await self._serve_stale(ask, fallback)
-        return await self._relay(ask, reason) if landing is None else await self._landed(errand, landing)
+        return await self._passing.relay(ask, reason) if landing is None else await self._landed(errand, landing)
 
     def _remember(self, ask: Ask, error: EdgeError, as_of: AsOf, *, covered: bool) -> None:
         """Nobody is to ask again for a while; `as_of` is when upstream was."""
@@ -326,6 +355,8 @@ class Pipeline:
     async def _landing(self, errand: Errand, reason: Reason) -> Landing[Reply] | None:
         """What a fetch brings that this request joins or leads; None when it has to go alone."""
         ask = errand.ask
+        if errand.flight is not None:
+            return await self.flights.lead(errand.flight, ask.incoming.interim)
         flight = None if reason is Reason.REQUEST else self._supply.to_join(errand)
         ask.follows = flight is not None
         if flight is not None:
@@ -395,65 +426,6 @@ class Pipeline:
             return
         self._counters.add(Counter.REFRESHES)
         self._start(errand)
-
-    # -- past the cache ---------------------------------------------------------------------------------------------
-
-    async def _relay(self, ask: Ask, reason: Reason) -> Answer:
-        """Send the request on as it came, and the answer back as it comes; nobody joins, hardly anything is stored."""
-        trace = ask.trace
-        if trace.reason is None or not ask.route.cached:
-            trace.reason = reason
-        self._counters.add(Counter.BYPASSED)
-        refresh = ask.route.cached and self._fetcher.must_refresh(ask, ask.key)
-        reply = await self._nexthop.send(
-            ask, ask.request, ask.incoming.body, refresh=refresh, interim=ask.incoming.interim
-        )
-        for target in invalidated_targets(ask.request, reply.head):
-            self._page.next_generation(resource(replace(ask.request, target=target), ask.distribution))
-        if ask.request.method == "POST" and self._may_keep(ask, reply):
-            return await self._kept(ask, reply)
-        return self._answers.relayed(ask, reply)
-
-    def _may_keep(self, ask: Ask, reply: Reply) -> bool:
-        """Whether the answer to a POST may be used for a GET, and this worker is the one that keeps it."""
-        workers = len(self._place.owners)
-        if workers > 1 and owner_of(ask.key, self._place.shards, workers) != self._place.worker:
-            return False
-        refusal = storing.refusal(ask.request, reply.head, ask.behavior.caching, reply.received_at)
-        return refusal is None and self.flights.may_start()
-
-    async def _kept(self, ask: Ask, reply: Reply) -> Answer:
-        """Store what a POST brought, as of the state that it made."""
-        ask.generation = self._page.generation(resource(ask.request, ask.distribution))
-        errand = Errand(ask, (), None, hides_failures=False)
-        start = partial(self._fetcher.keep, errand, reply)
-        flight = self.flights.start(errand.key, self._fetcher.mark(ask), start)
-        landing = await self.flights.lead(flight, ask.incoming.interim)
-        if isinstance(landing, Filled):
-            return self._answers.filled(ask, landing.fill, landing.came)
-        return self._answers.relayed(ask, reply)
-
-    async def _refused(self, incoming: Incoming, refused: Refused, request_id: str) -> Answer:
-        """The answer to a request that was not admitted."""
-        serving = self.serving
-        peer = Peer.VIEWER if refused.mismatch is None else Peer.TIER
-        presenter = self._admission.presenter(serving, refused.distribution, request_id, peer)
-        trace = Trace(result=refused.result, generated=True, as_of=self._ledger.applied())
-        head, body = pages.page(presenter.rules, refused.status, refused.cause, request_id, refused.location)
-        head = presenter.head(head, trace, self._clocks.wall())
-        if refused.mismatch is not None:
-            told = HopAnswer(self._ledger.applied(), Result.ERROR, refused.mismatch)
-            head = head.with_headers(head.headers.without({b"edgeproxy-hop"}).plus(told.field()))
-        unread = incoming.body.length != 0
-        answer = Answer(head, BytesBody([body]), close=unread or refused.distribution is None)
-        try:
-            answer = await self._error_pages.instead_of_refusal(answer, incoming, refused, serving, request_id)
-        except asyncio.CancelledError:
-            sent = self._recorder.refused(incoming, refused, serving, request_id, head, trace)
-            sent(gone(incoming, self._clocks.monotonic()))
-            raise
-        answer.sent = self._recorder.refused(incoming, refused, serving, request_id, answer.head, trace)
-        return answer
 
 
 def _head_of(landing: Landing[Reply]) -> StoredHead | None:

@@ -139,6 +139,7 @@ class Worker:
         """Swap the configuration: requests that are running keep the one they began with."""
         self.pipeline.serving = serving
         self.pipeline.lane.forget(serving)
+        self.pipeline.shortcut.forget(serving)
 
     async def drain(self, deadline: float) -> None:
         """Stop accepting, let what runs come to its end, at most `deadline` seconds; then stop everything."""
@@ -183,6 +184,7 @@ class Worker:
             too_large_status=494 if cloudfront else 431,
             peer=peer,
             lane=self.pipeline.lane if peer is Peer.VIEWER and self.place.mode is Mode.POP else None,
+            shortcut=self.pipeline.shortcut if peer is Peer.VIEWER and self.place.mode is Mode.POP else None,
             round_trips=self.round_trips if peer is Peer.VIEWER and self.place.mode is Mode.POP else None,
             trusted=lambda address: for_tiers or within(address, self.pipeline.serving.settings.trust.proxies),
             half_close=not for_tiers,

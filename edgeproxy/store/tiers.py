@@ -193,11 +193,17 @@ class Tiers:
 
     async def commit(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
         """A body is whole: keep it."""
+        if deposit.tape is not None:
+            self._changes(key)
+            await deposit.settle(head, trailers, terms)
+        else:
+            self.commit_at_once(deposit, key, head, trailers, terms)
+
+    def commit_at_once(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
+        """The same for a body that is in memory."""
         self._changes(key)
         writer = deposit.writer
-        if deposit.tape is not None:
-            await deposit.settle(head, trailers, terms)
-        elif writer is not None and writer.commit(head, trailers, terms) and writer.stored is not None:
+        if writer is not None and writer.commit(head, trailers, terms) and writer.stored is not None:
             self._behind(key, head, trailers, terms, 0, writer.stored.blocks, writer.length)
 
     def commit_part(

@@ -46,6 +46,11 @@ class Counter(IntEnum):
     LANE_LEARNT = ("edgeproxy_lane_learnt_total", "Answers that the hit lane learnt from the pipeline.")
     LANE_FORGOTTEN = ("edgeproxy_lane_forgotten_total", "Heads and answers that the hit lane forgot to make room.")
 
+    # Shortcut (edge/shortcut.py)
+    SHORTCUTS = ("edgeproxy_shortcuts_total", "Requests sent to their origin by the connection itself.")
+    SHORTCUT_LEFT = ("edgeproxy_shortcut_left_total", "Those of them that a task had to go on with.")
+    SHORTCUT_FORGOTTEN = ("edgeproxy_shortcut_forgotten_total", "Kinds of heads that were forgotten to make room.")
+
     # Requests (edge/pipeline.py)
     REQUESTS = ("edgeproxy_requests_total", "Requests whose head arrived whole, from viewers and tiers.")
     REQUESTS_FROM_TIER = ("edgeproxy_requests_from_tier_total", "Those of them that another tier sent.")

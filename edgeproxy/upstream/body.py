@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from edgeproxy.errors import BodyAborted, Side
+from edgeproxy.errors import BodyAborted, EdgeError, Side
 from edgeproxy.headers import NO_HEADERS, Headers
 
 JOIN_MAX = 64 * 1024
@@ -171,6 +171,15 @@ class ResponseBody:
 def _closed() -> BodyAborted:
     error = BodyAborted("The body was closed by its reader.")
     error.side = Side.HERE
+    return error
+
+
+def as_cut(error: BaseException) -> BaseException:
+    """What the reader of a body gets for an error that came after the head."""
+    if isinstance(error, EdgeError) and not isinstance(error, BodyAborted):
+        cut = BodyAborted(str(error), status=error.status, detail=error.detail)
+        cut.side = error.side
+        return cut
     return error
 
 

@@ -7,20 +7,32 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edgeproxy.errors import BodyAborted, Detail, Side, ViewerError
-from edgeproxy.message import Body, RequestHead, ResponseHead, at_once
+from edgeproxy.message import Body, RequestHead, ResponseHead, at_once, ignore_interim, no_body
 from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel
 from edgeproxy.upstream.reading import ResponseReader
 from edgeproxy.upstream.target import Patience
 from edgeproxy.upstream.writing import chunk, last_chunk
 
 
+class Hurried(Protocol):
+    """Who would have the whole answer in one piece. It is told once, in one of two ways."""
+
+    def came(self, head: ResponseHead, body: bytes) -> None:
+        """The whole answer; the connection is free again."""
+        ...
+
+    def slow(self) -> None:
+        """Anything else has happened: from now on the call is like any other."""
+        ...
+
+
 class Call:
     """What one exchange on one connection knows. `completes_at` is on the loop's clock, inf for no bound."""
 
     __slots__ = (
-        "answer", "body", "completes_at", "first_byte_at", "go", "interim", "left", "method", "patience", "pulled",
-        "reader", "request_body", "reused", "sender", "sending", "sent_at", "tunnel", "unsent", "upgrade",
-        "without_body",
+        "answer", "body", "completes_at", "first_byte_at", "go", "hurried", "interim", "left", "method", "patience",
+        "pulled", "reader", "request", "request_body", "reused", "sender", "sending", "sent_at", "tunnel", "unsent",
+        "upgrade", "without_body",
     )  # fmt: skip
 
     def __init__(
@@ -33,6 +45,7 @@ class Call:
         completes_at: float,
     ) -> None:
         loop = asyncio.get_running_loop()
+        self.request = request
         self.method = request.method
         self.request_body = body
         self.patience = patience
@@ -58,9 +71,15 @@ class Call:
         """There as soon as `answer` has a head."""
         self.tunnel: UpgradedTunnel | None = None
         self.sender: asyncio.Task[None] | None = None
+        self.hurried: Hurried | None = None
+        """There until the answer begins, where somebody hopes for all of it at once; the reader is not there then."""
         self.reused = False
         self.sent_at: float | None = None
         self.first_byte_at: float | None = None
+
+    def again(self) -> Call:
+        """The same once more, with nothing of it sent."""
+        return Call(self.request, self.request_body, self.patience, self.interim, self.upgrade, self.completes_at)
 
     @property
     def sent(self) -> bool:
@@ -78,6 +97,17 @@ class Call:
         """The first word on whether the body is wanted stands."""
         if self.go is not None and not self.go.done():
             self.go.set_result(go)
+
+
+def hurried_call(
+    request: RequestHead, patience: Patience, completes_at: float, hurried: Hurried, *, with_content: bool
+) -> Call:
+    """The call for a request that is written in one piece, its content included."""
+    call = Call(request, no_body(), patience, ignore_interim, False, completes_at)
+    call.hurried = hurried
+    call.without_body = not with_content
+    call.pulled = with_content
+    return call
 
 
 class Outlet(Protocol):

@@ -18,13 +18,14 @@ from edgeproxy.message import Body, RequestHead, ResponseHead, Tunnel, ignore_in
 from edgeproxy.settings import Upstream
 from edgeproxy.telemetry.counters import Counter, Counters
 from edgeproxy.upstream.body import ResponseBody
-from edgeproxy.upstream.call import Call
+from edgeproxy.upstream.call import Call, Hurried, hurried_call
 from edgeproxy.upstream.deadline import EARLY
+from edgeproxy.upstream.http1 import Connection
 from edgeproxy.upstream.pool import Pool
 from edgeproxy.upstream.target import Patience, Target
 from edgeproxy.upstream.writing import request_head
 
-__all__ = ["Client", "Exchange", "Patience", "ResponseBody", "Target"]
+__all__ = ["Begun", "Client", "Exchange", "Hurried", "Patience", "ResponseBody", "Target"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that ask for nothing to be changed (RFC 9110 section 9.2.1)."""
@@ -51,6 +52,32 @@ class Exchange:
     """0 on a connection that was used before."""
     first_byte_seconds: float
     """From the request's head written to the first byte of the answer, interim heads included."""
+
+
+class Begun:
+    """A request that is out, and whose answer nobody waits for yet in the way of `exchange`."""
+
+    __slots__ = ("call", "connection", "head", "taken", "target")
+
+    def __init__(self, target: Target, connection: Connection, call: Call, head: bytes) -> None:
+        self.target = target
+        self.connection = connection
+        self.call = call
+        self.head = head
+        self.taken = False
+        """Somebody waits for it: what becomes of it is up to them."""
+
+    def slow_down(self, interim: Callable[[ResponseHead], None]) -> None:
+        """From now on the call is like any other: `exchange_begun` follows, or `cancel`."""
+        self.call.interim = interim
+        self.connection.slow_down(self.call)
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more."""
+        self.call.hurried = None
+        if not self.call.answer.cancel() and not self.call.answer.cancelled():
+            self.call.answer.exception()  # nobody else will look at it
+        self.connection.cancel(self.call)
 
 
 class Client:
@@ -89,23 +116,56 @@ class Client:
         completes_at = inf
         if patience.completion is not None:
             completes_at = asyncio.get_running_loop().time() + patience.completion
-        tries = _Tries(patience.attempts)
+        return await self._until_answered(
+            target, Call(request, body, patience, interim, upgrade, completes_at), head, None
+        )
+
+    def begin(
+        self, target: Target, request: RequestHead, head: bytes, content: bytes, patience: Patience, hurried: Hurried
+    ) -> Begun | None:
+        """Send a request at once over a connection that is idle, with all of its content; None when there is none.
+
+        `head` is what `request_head` makes of it. `hurried` is told what comes, unless `exchange_begun` is first.
+        """
+        pool = self._pools.get(target)
+        connection = None if pool is None else pool.take()
+        if connection is None:
+            return None
+        completes_at = inf
+        if patience.completion is not None:
+            completes_at = asyncio.get_running_loop().time() + patience.completion
+        call = hurried_call(request, patience, completes_at, hurried, with_content=bool(content))
+        connection.send(call, head + content)
+        return Begun(target, connection, call, head)
+
+    async def exchange_begun(self, begun: Begun, interim: Callable[[ResponseHead], None]) -> Exchange:
+        """As `exchange`, for a request that was sent by `begin` and whose answer is not there yet."""
+        begun.slow_down(interim)
+        begun.taken = True
+        return await self._until_answered(begun.target, begun.call, begun.head, begun.connection)
+
+    async def _until_answered(self, target: Target, call: Call, head: bytes, connection: Connection | None) -> Exchange:
+        """`connection`: where it has been sent already."""
+        tries = _Tries(call.patience.attempts)
         while True:
-            call = Call(request, body, patience, interim, upgrade, completes_at)
             try:
-                return await self._attempt(target, call, head, tries)
+                return await self._attempt(target, call, head, tries, connection)
             except OriginError as error:
-                if not tries.again(call, error) or asyncio.get_running_loop().time() + EARLY >= completes_at:
+                if not tries.again(call, error) or asyncio.get_running_loop().time() + EARLY >= call.completes_at:
                     raise
                 if call.sent:
                     self._counters.add(Counter.UPSTREAM_RETRIES)
+            call, connection = call.again(), None
 
-    async def _attempt(self, target: Target, call: Call, head: bytes, tries: _Tries) -> Exchange:
-        pool = self._pool(target)
-        connection = None if tries.fresh else pool.take()
+    async def _attempt(
+        self, target: Target, call: Call, head: bytes, tries: _Tries, connection: Connection | None
+    ) -> Exchange:
         if connection is None:
-            connection = await pool.obtain(call.patience, call.completes_at)
-        connection.send(call, head)
+            pool = self._pool(target)
+            connection = None if tries.fresh else pool.take()
+            if connection is None:
+                connection = await pool.obtain(call.patience, call.completes_at)
+            connection.send(call, head)
         try:
             answer = await call.answer
         except asyncio.CancelledError:

@@ -24,10 +24,10 @@ from edgeproxy.headers import Headers
 from edgeproxy.message import ResponseHead
 from edgeproxy.settings import Upstream
 from edgeproxy.telemetry.counters import Counter, Counters
-from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel
-from edgeproxy.upstream.call import Call, send_body, with_body
+from edgeproxy.upstream.body import ResponseBody, UpgradedTunnel, as_cut
+from edgeproxy.upstream.call import Call, Hurried, send_body, with_body
 from edgeproxy.upstream.deadline import Deadline
-from edgeproxy.upstream.reading import ResponseReader
+from edgeproxy.upstream.reading import ResponseReader, whole_answer
 
 DRAIN_MAX = 64 * 1024
 """Bytes of an unwanted body that are read and forgotten to keep a connection; for more a new one is cheaper."""
@@ -102,7 +102,8 @@ class Connection(asyncio.Protocol):
     def send(self, call: Call, head: bytes) -> None:
         """Writes the request's head and starts to send its body; what comes of it comes in the call."""
         self._call = call
-        call.reader = ResponseReader(self, call.method, self._settings.head_max, upgrade=call.upgrade)
+        if call.hurried is None:
+            self._make_reader(call)
         call.reused = self.used > 0
         self.used += 1
         self._keepalive = call.patience.keepalive
@@ -122,6 +123,34 @@ class Connection(asyncio.Protocol):
             call.sender.add_done_callback(lambda task: self._body_sent(call, task))
             self._owner.adopt(call.sender)
         self._watch()
+
+    def _make_reader(self, call: Call) -> None:
+        call.reader = ResponseReader(self, call.method, self._settings.head_max, upgrade=call.upgrade)
+
+    def slow_down(self, call: Call) -> None:
+        """Whoever hurried this call waits for `answer` from now on."""
+        if call.hurried is not None:
+            call.hurried = None
+            self._make_reader(call)
+
+    def _slow(self, call: Call) -> None:
+        """What comes now is no whole answer."""
+        hurried = call.hurried
+        if hurried is not None:
+            self.slow_down(call)
+            hurried.slow()
+
+    def _hurry(self, call: Call, hurried: Hurried, data: bytes) -> bool:
+        """Hand a whole answer over in one piece; False: it is to be read piece by piece."""
+        whole = None if self._closing or self._keepalive <= 0 else whole_answer(data, self._settings.head_max)
+        if whole is None:
+            self._slow(call)
+            return False
+        self._call = call.hurried = None
+        self._watch()
+        self._owner.released(self)
+        hurried.came(*whole)
+        return True
 
     def cancel(self, call: Call) -> None:
         """Whoever waited for this call's answer has left."""
@@ -167,6 +196,8 @@ class Connection(asyncio.Protocol):
         first = call.first_byte_at is None
         if first:
             call.first_byte_at = self._monotonic()
+            if call.hurried is not None and self._hurry(call, call.hurried, data):
+                return
         try:
             call.reader.feed(data)
         except OriginInvalid as error:
@@ -178,6 +209,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         call = self._call
+        if call is not None:
+            self._slow(call)
         if call is None:
             self.retire()
         elif call.tunnel is not None:
@@ -323,6 +356,7 @@ class Connection(asyncio.Protocol):
 
     def _conclude(self, call: Call, error: BaseException) -> None:
         """Tells whoever waits for this call why there is no more of it."""
+        self._slow(call)
         if call.sender is not None:
             call.sender.cancel()
         if isinstance(error, OriginTimeout):
@@ -334,7 +368,7 @@ class Connection(asyncio.Protocol):
         elif not call.answer.cancelled() and not call.body.closed:
             if isinstance(error, EdgeError) and error.side is Side.UPSTREAM and call.tunnel is None:
                 self._counters.add(Counter.UPSTREAM_ABORTED)
-            call.body.abort(_as_cut(error))
+            call.body.abort(as_cut(error))
 
     def _closed_in_order(self) -> bool:
         """Over TLS, whether the end was announced (close_notify): without that anybody on the way can cut."""
@@ -411,12 +445,3 @@ def _cut(call: Call, how: str) -> EdgeError:
     if call.answer.done():
         return BodyAborted(f"The answer ended before its end: {how}.")
     return OriginError(f"The connection ended before the answer: {how}.")
-
-
-def _as_cut(error: BaseException) -> BaseException:
-    """What the reader of a body gets for an error that came after the head."""
-    if isinstance(error, EdgeError) and not isinstance(error, BodyAborted):
-        cut = BodyAborted(str(error), status=error.status, detail=error.detail)
-        cut.side = error.side
-        return cut
-    return error

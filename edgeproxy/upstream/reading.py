@@ -283,6 +283,18 @@ class ResponseReader:
         self._message_done = True
 
 
+def whole_answer(data: bytes, head_max: int) -> tuple[ResponseHead, bytes] | None:
+    """(head, body) of a response that is plain and here as a whole, and leaves the connection as it was; None for all
+    others, right or wrong. Not for the answer to a HEAD."""
+    end = data.find(b"\r\n\r\n") + 4
+    if not 4 <= end <= head_max:
+        return None
+    head = _plain_head(data[:end])
+    if head is None or head.status in (204, 304) or not _keeps_open(head):
+        return None
+    return (head, data[end:]) if int(head.headers.all(b"content-length")[0]) == len(data) - end else None
+
+
 def _plain_head(raw: bytes) -> ResponseHead | None:
     """A head that is no matter for discussion, read in a third of the time; None for all others, right or wrong."""
     match = _PLAIN.fullmatch(raw)
