@@ -118,7 +118,22 @@ class Marker:
     number: int
 
 
-Line: TypeAlias = Record | Hello | Beat | Heard | Marker
+NOTICES = frozenset({"following", "lost", "left", "drained", "undrained"})
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What the control plane has noticed of a node, for observers alone: no record, and no promise. A node is `lost`
+    when its connection has ended, whatever that means."""
+
+    number: int
+    """Of the last record by then."""
+    node: str
+    what: str
+    """One of NOTICES."""
+
+
+Line: TypeAlias = Record | Hello | Beat | Heard | Marker | Noticed
 
 
 def encode(line: Line) -> bytes:
@@ -132,7 +147,7 @@ def encode(line: Line) -> bytes:
     return json.dumps(words, separators=(",", ":")).encode() + b"\n"
 
 
-def _fields(line: Record | Hello | Beat | Heard) -> Json:
+def _fields(line: Record | Hello | Beat | Heard | Noticed) -> Json:
     # Not asdict alone: it would copy a whole configuration value by value.
     if isinstance(line, Deployed):
         return {
@@ -177,6 +192,11 @@ def _line(name: str, words: Json) -> Line:
     if name == "beat":
         _expect(words, low_water=int, heard=int)
         return Beat(**words)
+    if name == "noticed":
+        _expect(words, node=str)
+        if words["what"] not in NOTICES:
+            raise ValueError(words["what"])
+        return Noticed(**words)
     if name == "heard":
         _expect(words, line=int)
         return Heard(**words)

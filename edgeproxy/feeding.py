@@ -24,7 +24,7 @@ from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.journal import Journal, News, Position
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.errors import EdgeError
-from edgeproxy.feed import Deployed
+from edgeproxy.feed import Deployed, Noticed
 from edgeproxy.following.follower import Follower, Whom
 from edgeproxy.following.kept import Kept, Update
 from edgeproxy.model import Distribution
@@ -164,10 +164,18 @@ class Followed:
         self._ledger = ledger
         self._read: dict[str, tuple[Deployed, Distribution]] = {}
         self.position: Position = ("", 0)
+        """Epoch and number; the epoch is empty before it has ever followed."""
 
-    def distributions(self, configuration: Configuration, *, anew: bool = False) -> tuple[Distribution, ...]:
+    def distributions(
+        self,
+        configuration: Configuration,
+        *,
+        anew: bool = False,
+        unreadable: Callable[[str, EdgeError], None] | None = None,
+    ) -> tuple[Distribution, ...]:
         """All of them; `anew` where the settings have changed. None before the node has ever followed. Raises EdgeError
-        for what cannot be read; then nothing is changed."""
+        for what cannot be read; then nothing is changed. Where `unreadable` is given it hears of each one instead, by
+        its id, and that one stays as it was."""
         if not self._path.exists():
             return ()
         kept = Kept(self._path)
@@ -175,12 +183,19 @@ class Followed:
             new = kept.since(*self.position)
         finally:
             kept.close()
-        read = {id: made for id, made in self._read.items() if id in new.ids and not new.whole}
-        if anew:
-            read = {id: (record, _made(record, configuration)) for id, (record, _) in read.items()}
-        for record in new.records:
-            if isinstance(record, Deployed):
+        before = self._read
+        read = {id: made for id, made in before.items() if id in new.ids and not new.whole}
+        records = [record for record, _ in read.values()] if anew else []
+        records += [record for record in new.records if isinstance(record, Deployed)]
+        for record in records:
+            try:
                 read[record.id] = (record, _made(record, configuration))
+            except EdgeError as error:
+                if unreadable is None:
+                    raise
+                unreadable(record.id, error)
+                if record.id in before:
+                    read[record.id] = before[record.id]
         if self._ledger is not None:
             self._ledger.take(new.epoch, new.number, new.low_water, new.records)
         self._read, self.position = read, (new.epoch, new.number)
@@ -196,9 +211,14 @@ def _made(record: Deployed, configuration: Configuration) -> Distribution:
 
 
 @asynccontextmanager
-async def observing(whom: Whom | None, directory: Path, use: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Follow as one that nobody waits for while the block runs; `use` is called when there is something new on disk.
-    Without a control plane nothing happens."""
+async def observing(
+    whom: Whom | None,
+    directory: Path,
+    use: Callable[[], Awaitable[None]],
+    noticed: Callable[[Noticed], None] = lambda noticed: None,
+) -> AsyncIterator[None]:
+    """Follow as one that nobody waits for while the block runs; `use` is called when there is something new on disk,
+    `noticed` with what the control plane notices of nodes. Without a control plane nothing happens."""
     if whom is None:
         yield
         return
@@ -208,7 +228,7 @@ async def observing(whom: Whom | None, directory: Path, use: Callable[[], Awaita
 
     kept = Kept(directory / FILE, incarnation=lambda: os.urandom(12).hex())
     async with aiohttp.ClientSession(trust_env=False) as session:
-        follower = Follower(whom, kept, apply, session, boottime, random.Random().random)
+        follower = Follower(whom, kept, apply, session, boottime, random.Random().random, noticed=noticed)
         running = asyncio.get_running_loop().create_task(follower.run(), name="feed: observe")
         try:
             yield

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import uvloop
 
+from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Channel, Message
 
 ORPHAN_SECONDS = 5.0
@@ -43,3 +44,17 @@ def obey(channel: Channel, orders: asyncio.Queue[Message | None]) -> None:
             orders.put_nowait(message)
 
     loop.add_reader(channel.fileno(), readable)
+
+
+async def _ignored(_: Sources) -> None:
+    """A child that no configuration concerns."""
+
+
+async def until_told(channel: Channel, reload: Callable[[Sources], Awaitable[None]] = _ignored) -> None:
+    """Say that we are ready, take new configurations, and wait for the order to stop, or for the parent's end."""
+    orders: asyncio.Queue[Message | None] = asyncio.Queue()
+    obey(channel, orders)
+    channel.send({"ready": True})
+    while (order := await orders.get()) is not None and order["do"] != "drain":
+        if order["do"] == "reload":
+            await reload(Sources.from_json(order["sources"]))

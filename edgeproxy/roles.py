@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edgeproxy.binding import DirectoryLock, address_of, listening, usable
-from edgeproxy.children import ControlSetting, control_child, explanation_of_file, origin_child, resolver_child
+from edgeproxy.children import ControlSetting, control_child, origin_child
 from edgeproxy.configuration import Configuration, origin_only
 from edgeproxy.control.api import KnownNode
 from edgeproxy.control.client import ask_for_explanation
@@ -30,6 +30,7 @@ from edgeproxy.following.follower import Whom
 from edgeproxy.model import Rules
 from edgeproxy.nodes import NodeRun
 from edgeproxy.reloading import reloading
+from edgeproxy.resolving import explanation_of_file, resolver_child
 from edgeproxy.settings import Node, Settings
 from edgeproxy.sources import Sources
 from edgeproxy.supervisor import Message, Supervisor
@@ -255,7 +256,9 @@ def up(options: UpOptions, report: Report) -> int:
         return {node.name: admins[node.name] for node in settings.nodes if node.health and node.name in admins}
 
     whom = _whom(configuration.settings, url=control_url)
-    resolver = resolver_child(configuration, _with_addresses(runs), admins_of, whom, options.data_dir)
+    resolver = resolver_child(
+        configuration, _with_addresses(runs), admins_of, whom, options.data_dir, beside_nodes=True
+    )
     known = [KnownNode(run.node.name, run.node.mode, run.node.region, run.admin_url()) for run in runs]
     setting = ControlSetting(configuration, known, options.data_dir, control_socket, options.test_clock, alone=True)
     children += [resolver.child, control_child(setting)]

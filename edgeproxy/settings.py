@@ -85,6 +85,9 @@ class Connections(Table):
     rtt_networks_max: int = setting(
         4096, "Client networks whose round-trip times are kept for the resolver; 0 for none.", low=0, high=1_000_000
     )
+    rtt_interval: Seconds = setting(
+        10, "How often open connections are asked for their round-trip time; 0: at their end only.", low=0, high=3600
+    )
 
 
 class Upstream(Table):
@@ -312,7 +315,7 @@ class Resolver(Table):
     admin: Address = setting("127.0.0.1:0", "Its own health, metrics and explanations.")
     health: Health = Health()
     latency: Latency = Latency()
-    memo_max: int = setting(100_000, "Answers kept ready by the bytes of their question.", low=0, high=1_000_000)
+    memo_max: int = setting(100_000, "Answers kept ready, by kind of question and POP.", low=0, high=1_000_000)
     rate_limit: int = setting(
         200, "Like UDP answers a second to one network (/24, /56); 0 for no limit.", low=0, high=10_000_000
     )
@@ -323,6 +326,7 @@ class Resolver(Table):
     cookie_secret: str | None = setting(
         None, "32 hex digits shared by resolvers that answer for each other (RFC 9018); default: made at start."
     )
+    nsid: str = setting("", "Tells askers which of several resolvers this is (RFC 5001); at most 64 characters.")
     query_log: str = setting("off", 'A file, "-" for standard output, or "off": a sample of queries as JSON lines.')
     query_log_share: float = setting(0.01, "How large the sample is.", low=0, high=1)
     tcp_connections_max: int = setting(1000, "Most TCP connections at once.", low=1, high=100_000)

@@ -273,6 +273,9 @@ def _answer_faults(document: Document) -> Iterator[Fault]:
     secret = document.at(("resolver", "cookie_secret"))
     if isinstance(secret, str) and not re.fullmatch(r"[0-9A-Fa-f]{32}", secret):
         yield document.fault(("resolver", "cookie_secret"), "expected 32 hexadecimal digits")
+    nsid = document.at(("resolver", "nsid"))
+    if isinstance(nsid, str) and not re.fullmatch(r"[ -~]{0,64}", nsid):
+        yield document.fault(("resolver", "nsid"), "expected up to 64 printable ASCII characters")
     database = document.at(("resolver", "location_database"))
     if isinstance(database, str) and not _readable(resolved(document, database)):
         yield document.fault(("resolver", "location_database"), "expected a file to read")

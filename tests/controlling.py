@@ -28,7 +28,7 @@ from edgeproxy.control.rest import Bounds, Rest
 from edgeproxy.control.state import Change, Names, State
 from edgeproxy.control.streams import Streams
 from edgeproxy.control.things import Moment
-from edgeproxy.feed import Record
+from edgeproxy.feed import Noticed, Record
 from edgeproxy.following.follower import Follower, Whom
 from edgeproxy.following.kept import Kept, Update
 
@@ -144,6 +144,7 @@ class Node:
     def __init__(self) -> None:
         self.updates: list[Update] = []
         self.leases: list[tuple[int, float]] = []
+        self.noticed: list[Noticed] = []
         self.more = asyncio.Event()
         self.may_apply = asyncio.Event()
         self.may_apply.set()
@@ -185,8 +186,9 @@ async def following(
     node = Node()
     kept = Kept(folder / f"{name or 'observer'}.db", incarnation=lambda: hashlib.md5(name.encode()).hexdigest())
     async with aiohttp.ClientSession() as session:
+        whom, notice = Whom(url, name, tier_key), node.noticed.append
         node.follower = Follower(
-            Whom(url, name, tier_key), kept, node.apply, session, boottime, lambda: 0.0, node.leased
+            whom, kept, node.apply, session, boottime, lambda: 0.0, leased=node.leased, noticed=notice
         )
         task = asyncio.create_task(node.follower.run())
         try:

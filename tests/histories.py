@@ -223,7 +223,8 @@ def bounds(first: str, last: str, size: int) -> tuple[int, int]:
 
 @asynccontextmanager
 async def _nodes(arrangement: str, origin: str) -> AsyncIterator[list[Node]]:
-    common = {"settings": {"log": {"path": "off"}, "cache": {"memory": "1 MiB"}}, "wall": lambda: START}
+    cache = {"memory": "1 MiB", "disk": "32 MiB" if "disk" in arrangement else 0, "disk_shards": 2}
+    common = {"settings": {"log": {"path": "off"}, "cache": cache}, "wall": lambda: START}
     workers = 2 if "2" in arrangement else 1
     async with AsyncExitStack() as stack:
         regional = None
@@ -238,7 +239,8 @@ async def _nodes(arrangement: str, origin: str) -> AsyncIterator[list[Node]]:
 
 
 async def live(seed: int, arrangement: str, steps: int) -> list[str]:
-    """Play a history; what went wrong. `arrangement`: pop, pop2, tiers or tiers2 (with two workers each)."""
+    """Play a history; what went wrong. `arrangement`: pop, pop2, tiers or tiers2 (with two workers each); with "disk"
+    in it, what is in memory is forgotten now and then, and comes from disk."""
     history, found = History(seed), []
     async with ScriptedOrigin() as origin, _nodes(arrangement, origin.url) as nodes:
         origin.otherwise(history.answer)
@@ -256,6 +258,9 @@ async def live(seed: int, arrangement: str, steps: int) -> list[str]:
                 history.now += seconds
                 for each in nodes:
                     each.advance(seconds)
+            if "disk" in arrangement and history.pick.random() < 0.5:
+                for each in nodes:
+                    each.forget_everything()
             questions = [history.question() for _ in range(history.pick.choice([1, 1, 2, 5]))]
             answers = await asyncio.gather(
                 *(

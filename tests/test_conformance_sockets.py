@@ -32,3 +32,12 @@ async def test_a_case_that_expects_what_is_wrong_fails(arrangement: Arrangement)
     }
     for name, ask in wrong.items():
         assert await play(Case(name, "check", "", "", (fresh, ask)), arrangement), name
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.section.startswith("9111 3") and case.kind == "required"],
+    ids=lambda case: case.id,
+)
+async def test_what_is_kept_on_disk_alone_is_used_as_it_would_be_in_memory(case: Case) -> None:
+    assert await play(case, Arrangement.POP, disk=True) == [], case.shows

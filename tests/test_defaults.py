@@ -115,10 +115,11 @@ def test_the_containers_have_the_addresses_that_their_settings_say() -> None:
         assert re.search(rf"--node, {node.name}[],]", text)
     assert settings.resolver.listen == [f"{services.pop('resolver')}:53"]
     assert settings.origins == {"origin.demo.test": f"http://{services.pop('origin')}:3000"}
+    assert settings.control.listen == f"{services.pop('control')}:8400"
     assert set(services) == {"client"}
 
 
 def test_every_published_port_is_on_loopback() -> None:
     published = re.findall(r'"([^"]*:\d+:\d+[^"]*)"', (ROOT / "docker-compose.yml").read_text())
-    assert len(published) == 11
+    assert len(published) == 12
     assert all(port.startswith("127.0.0.1:") for port in published)

@@ -13,7 +13,7 @@ async def test_the_admin_listener_tells_of_pops_answers_and_reasons() -> None:
         await cdn.until(lambda: cdn.pops["fra"].asked > 0)
         for _ in range(3):
             await cdn.sent_to()
-        assert await fetch(cdn.admin + "/readyz") == (200, b"ok\n")
+        assert await fetch(cdn.admin + "/readyz") == (200, b"ready\n")
         text = (await fetch(cdn.admin + "/metrics"))[1].decode()
         assert 'edgeproxy_dns_replies_total{pop="fra",rcode="NOERROR",reason="distance",type="A"} 3.0' in text
         assert "# TYPE edgeproxy_dns_replies_total counter" in text

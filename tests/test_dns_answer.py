@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproxy.dns.answer import UDP_SIZE, Conditions, answer, refusal, servfail, truncation
+from edgeproxy.dns.answer import Conditions, answer, refusal, servfail, truncation
+from edgeproxy.dns.edns import UDP_SIZE
 from edgeproxy.dns.policy import Reason
 from edgeproxy.dns.query import Rcode, read
 from edgeproxy.dns.zone import Zone

@@ -46,6 +46,19 @@ def asked() -> dict[str, tuple[Zone, str, str, str, Rcode, set[str]]]:
     return table
 
 
+@pytest.mark.parametrize("client", [pytest.param("dig", marks=needs("dig", "bind9-dnsutils"))])
+async def test_options_as_a_client_shows_them(client: str) -> None:
+    async with running(nsid="ns1 in fra") as run:
+        at = [f"@{run.host}", "-p", str(run.port), "+norecurse", "+retry=0"]
+        arguments = ["-r", *at, "+tcp", "+nsid", "+keepalive", "d1.cdn.test", *at, "+tcp", "elsewhere.test"]
+        process = await asyncio.create_subprocess_exec(client, *arguments, stdout=asyncio.subprocess.PIPE)
+        output = (await process.communicate())[0].decode()
+    known, refused = re.split(r"->>HEADER<<-", output)[1:]
+    assert '("ns1 in fra")' in known
+    assert "TCP KEEPALIVE: 10.0 secs" in known or "TCP-KEEPALIVE: 10.0 secs" in known
+    assert "EDE: 20 (Not Authoritative)" in refused
+
+
 def plain(record: str) -> str:
     """Clients print quotes of service parameters, and unknown types, each in their own way."""
     return record.replace('"', "").replace(" ", "").lower()

@@ -171,3 +171,24 @@ async def test_another_configuration_keeps_what_was_learnt_of_the_pops_that_stay
         await cdn.parts.use(fewer, zone, {"fra": cdn.pops["fra"].url})
         assert cdn.parts.server.conditions.down == frozenset()
         assert set(cdn.parts.health.standings) == {"fra"}
+
+
+async def test_what_the_control_plane_notices_counts_at_once_and_words_of_a_later_version_do_not() -> None:
+    async with running() as cdn:
+        await cdn.until(lambda: all(pop.asked for pop in cdn.pops.values()))
+        cdn.pops["fra"].status = 503
+        cdn.parts.noticed("fra", "drained")
+        assert cdn.parts.server.conditions.down == {"fra"}
+        cdn.parts.noticed("iad", "abducted")
+        assert cdn.parts.server.conditions.down == {"fra"}
+
+
+async def test_other_distributions_are_answered_for_at_once_and_checks_go_on() -> None:
+    async with running() as cdn:
+        tasks = dict(cdn.parts.health._tasks)
+        zone = cdn.parts.server.zone
+        more = [Distribution(name, f"{name}.cdn.test", Rules.CLOUDFRONT, "1", {}, ()) for name in ("d1", "d2")]
+        cdn.parts.answer_from(zone.with_distributions(cdn.parts._settings, more, 9))
+        query = dns.message.make_query("d2.cdn.test", "A")
+        assert (await dns.asyncquery.udp(query, cdn.host, PATIENCE, cdn.port)).answer
+        assert cdn.parts.health._tasks == tasks

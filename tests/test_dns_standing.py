@@ -17,7 +17,9 @@ HISTORIES: dict[str, tuple[list[Verdict], list[bool]]] = {
     "it says itself that it is not ready: at once": ([N], [False]),
     "and that it is again: at once": ([N, N, R], [False, False, True]),
     "out for failures, drained meanwhile": ([F, F, N, R, R], [True, False, False, False, True]),
-    "what it says is no failure": ([F, N, F, R], [True, False, True, True]),
+    "what it says is no failure": ([F, N, R, F], [True, False, True, True]),
+    "one that went and is silent is gone": ([N, F, F, R], [False, False, False, False]),
+    "silent once after it went, and back": ([N, F, R], [False, False, True]),
 }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from edgeproxy.dns.names import wire_name
 from edgeproxy.dns.policy import Client
-from edgeproxy.dns.zone import Alias, Content, Fixed, Nothing, Steered, Zone, wire_name
+from edgeproxy.dns.zone import Alias, Content, Fixed, Nothing, Steered, Zone
 from edgeproxy.errors import ConfigError
 from edgeproxy.model import Distribution, Rules
 from edgeproxy.places.geography import Location

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeproxy.edge.connection import Connection
+from edgeproxy.edge.hits import NOTHING
 from edgeproxy.model import Rules
 from edgeproxy.telemetry.counters import Counter
 from tests.scripted import Ask, ScriptedOrigin, Viewer
@@ -127,15 +128,15 @@ async def test_a_part_a_304_and_a_head_come_from_the_lane() -> None:
 async def test_the_log_tells_of_hits_what_it_tells_of_all_requests() -> None:
     head = get("/small", "User-Agent: a b", "Referer: http://r/?x", "X-Forwarded-For: 1.2.3.4")
     async with prepared(head, log={"path": "DATA_DIR/log", "format": "w3c", "flush_interval": 0.01}) as pop:
-        await pop.reaches(Counter.LOG_LINES, 3)
+        await pop.reaches(Counter.LOG_LINES, 4)
         rows = [line.split("\t") for line in (pop.directory / "log").read_text().splitlines() if line[0] != "#"]
-        asked, at_once = rows[1], rows[2]
+        asked, at_once = rows[2], rows[3]
         ours = {14, 18, 27}  # id, time-taken, time-to-first-byte
         assert [one for place, one in enumerate(asked) if place not in ours] == [
             one for place, one in enumerate(at_once) if place not in ours
         ]
         assert at_once[9:11] == ["http://r/?x", "a%20b"]
-        assert (pop.count(Counter.RESULT_HIT), pop.count(Counter.REQUESTS)) == (2, 3)
+        assert (pop.count(Counter.RESULT_HIT), pop.count(Counter.REQUESTS)) == (3, 4)
 
 
 async def test_a_viewer_that_reads_nothing_is_given_little_and_nobody_waits_for_it() -> None:
@@ -213,6 +214,31 @@ async def test_a_connection_that_is_busy_with_hits_is_not_idle_and_one_that_rest
         assert await viewer.closed()
         assert time.monotonic() > began + 0.75
         assert pop.count(Counter.TIMEOUTS_IDLE) >= 1
+
+
+class Holding:
+    """A transport that has not given everything to the system yet."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def get_write_buffer_size(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> Any:  # whatever else a transport does
+        return getattr(self._transport, name)
+
+
+async def test_nothing_overtakes_what_the_transport_still_holds() -> None:
+    async with prepared(get("/small")) as pop, await pop.viewer() as viewer:
+        assert await exchange(viewer, get("/missed")) == b"/missed "
+        (connection,) = (each for each in connections(pop) if each._exchange is None and each._outlet is not None)
+        connection._transport = cast(asyncio.Transport, Holding(connection._transport))
+        connection._ready = NOTHING
+        hits = pop.count(Counter.LANE_HITS)
+        for _ in range(2):
+            assert await exchange(viewer, get("/small")) == SMALL
+        assert pop.count(Counter.LANE_HITS) == hits
 
 
 async def test_a_head_that_comes_in_pieces_leaves_no_time_out_behind() -> None:

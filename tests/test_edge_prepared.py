@@ -23,7 +23,7 @@ async def ask(pop: Node, headers: dict[str, str] | None = None) -> tuple[Got, bo
 
 
 async def warm(pop: Node) -> None:
-    for _ in range(3):
+    for _ in range(4):
         _, at_once = await ask(pop)
     assert at_once
 

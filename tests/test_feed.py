@@ -62,6 +62,8 @@ def test_a_line_comes_out_as_it_went_in(line: Line) -> None:
         b'{"do":"beat","number":1,"low_water":0,"heard":null}',
         b'{"do":"heard","number":1,"line":0.5}',
         b'{"do":"withdrawn","number":1,"id":"E","more":1}',
+        b'{"do":"noticed","number":1,"node":"fra","what":"happy"}',
+        b'{"do":"noticed","number":1,"node":7,"what":"lost"}',
         b"\xff\xfe",
     ],
 )

@@ -238,24 +238,6 @@ async def test_a_lease_runs_from_when_a_line_was_sent_and_counts_for_what_was_kn
         await until(lambda: node.leases[-1] == (1, 1090.0))
 
 
-async def test_a_lease_is_not_extended_by_a_beat_before_the_records_that_came_with_it_are_applied(
-    tmp_path: Path,
-) -> None:
-    async with (
-        running(tmp_path, pace=Pace(heartbeat=0.05, lease=60)) as control,
-        following(control.url, tmp_path) as node,
-    ):
-        await node.follower.caught_up.wait()
-        node.may_apply.clear()
-        await made(control.plane)
-        reader = Kept(tmp_path / "node.db")
-        await until(lambda: reader.position()[1] == 1)
-        reader.close()
-        assert all(number == 0 for number, _ in node.leases)
-        node.may_apply.set()
-        await until(lambda: node.leases[-1][0] == 1)
-
-
 async def test_the_wrong_key_is_refused_and_the_right_one_is_not(tmp_path: Path) -> None:
     async with running(tmp_path, tier_key="k" * 20) as control:
         async with following(control.url, tmp_path, tier_key="wrong") as node:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest_asyncio
 
 from edgeproxy.edge.page import SharedPage
 from edgeproxy.settings import KiB, MiB
+from edgeproxy.store.layer import Layer
 from edgeproxy.telemetry.counters import Counter
 from tests.scripted import Ask, ScriptedOrigin
 from tests.tier import Node, node
@@ -37,11 +40,19 @@ class Place:
         self.directory = directory
         self.origin = origin
 
-    def node(self, *, workers: int = 1, boot: bytes = b"one", **settings: Any) -> AbstractAsyncContextManager[Node]:
+    def node(
+        self, *, workers: int = 1, boot: bytes = b"one", layer: Layer | None = None, **settings: Any
+    ) -> AbstractAsyncContextManager[Node]:
         page = SharedPage(workers, self.directory / "page", boot, os.urandom)
         given = {"cache": {**CACHE, **settings.pop("cache", {})}, **settings}
         return node(
-            origin=self.origin.url, workers=workers, settings=given, page=page, directory=self.directory, apart=True
+            origin=self.origin.url,
+            workers=workers,
+            settings=given,
+            page=page,
+            directory=self.directory,
+            layer=layer,
+            apart=True,
         )
 
 
@@ -332,3 +343,98 @@ async def test_what_the_disk_has_no_room_for_is_served_all_the_same(place: Place
             assert (await made.get("/a")).body == LARGE
         assert made.count(Counter.STORE_BYTES) < MiB
     assert origin.requests == 2
+
+
+class Dying(Layer):
+    """A disk that fails altogether, or answers nothing, once it is told to."""
+
+    def __init__(self) -> None:
+        self.dead = False
+        self.stuck: threading.Event | None = None
+
+    def _live(self) -> None:
+        if self.stuck is not None:
+            self.stuck.wait(30)
+        if self.dead:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def write(self, descriptor: int, blocks: Sequence[bytes | memoryview], offset: int) -> None:
+        self._live()
+        super().write(descriptor, blocks, offset)
+
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        self._live()
+        return super().read(descriptor, size, offset)
+
+    def read_now(self, descriptor: int, size: int, offset: int) -> bytes | None:
+        return None if self.dead or self.stuck is not None else super().read_now(descriptor, size, offset)
+
+
+async def test_a_disk_that_dies_half_way_costs_nobody_a_byte(place: Place, origin: ScriptedOrigin) -> None:
+    """Whoever is within the window reads on; whoever is behind it goes on by a range."""
+    layer, huge = Dying(), LARGE * 5  # more than the system's socket buffers take
+    async with place.node(layer=layer, fills={"window": "64 KiB"}) as made:
+        slow, fast = await made.viewer(), await made.viewer()
+        async with slow, fast:
+            await slow.ask("/large")
+            ask = await origin.asked_for("/large")
+            origin.otherwise(of(huge))
+            ask.head(200, {**FRESH, "Content-Length": str(len(huge))})
+            await slow.read_head()
+            await fast.ask("/large")
+            await fast.read_head()
+            ask.send(huge[: 20 * MiB])
+            seen = b""
+            while len(seen) < 20 * MiB:
+                seen += await fast.read()
+            layer.dead = True
+            ask.send(huge[20 * MiB :])
+            ask.done()
+            rest = asyncio.create_task(fast.read_body())
+            assert await slow.read_body() == (huge, True)
+            body, whole = await rest
+            assert (seen + body, whole) == (huge, True)
+        assert made.count(Counter.BODIES_REROUTED) >= 1
+        assert (await made.get("/large")).body == huge
+    assert any(each is not None for each in sent(origin))
+
+
+async def test_a_disk_that_hangs_holds_nobody_up(place: Place, origin: ScriptedOrigin) -> None:
+    layer = Dying()
+    origin.otherwise(of(LARGE))
+    async with place.node(layer=layer, cache={"disk_timeout": 0.05}) as made:
+        layer.stuck = threading.Event()
+        try:
+            for target in ("/a", "/b", "/a"):
+                assert (await made.get(target)).body == LARGE
+            assert (await made.get("/small/1", {"Range": "bytes=0-9"})).body == LARGE[:10]
+        finally:
+            layer.stuck.set()
+
+
+async def test_a_disk_that_fails_is_done_without(place: Place, origin: ScriptedOrigin) -> None:
+    layer = Dying()
+    layer.dead = True
+    origin.otherwise(of(b"small"))
+    origin.on("/large", of(LARGE))
+    async with place.node(layer=layer) as made:
+        for target, body in (("/a", b"small"), ("/large", LARGE), ("/a", b"small"), ("/large", LARGE)):
+            assert (await made.get(target)).body == body
+        layer.dead = False
+
+
+async def test_what_is_dropped_while_it_is_read_from_disk_does_not_come_back(
+    place: Place, origin: ScriptedOrigin
+) -> None:
+    origin.otherwise(of(b"old"))
+    async with place.node() as made:
+        await made.get("/a")
+        await settled(made)
+        made.forget_everything()
+        (worker,) = made.workers
+        key = (await worker.contents.listed("*", 1, None))["entries"][0]["key"].encode()
+        loading = asyncio.create_task(worker.store.load(key, 0))
+        await asyncio.sleep(0)
+        worker.store.drop(key)
+        assert await loading == []
+        assert (await worker.contents.listed("*", 1, None))["entries"] == []

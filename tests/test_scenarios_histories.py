@@ -7,7 +7,7 @@ import pytest
 from tests.histories import live
 
 
-@pytest.mark.parametrize("arrangement", ["pop", "pop2", "tiers", "tiers2"])
+@pytest.mark.parametrize("arrangement", ["pop", "pop2", "tiers", "tiers2", "pop disk", "tiers2 disk"])
 @pytest.mark.parametrize("seed", range(9))
 async def test_a_history(seed: int, arrangement: str) -> None:
     assert await live(seed, arrangement, 40) == []

@@ -38,6 +38,7 @@ LAYERS: dict[str, int] = {
     "feeding": 9,
     "nodes": 10,
     "children": 11,
+    "resolving": 11,
     "reloading": 11,
     "roles": 12,
     "tables": 12,
@@ -53,8 +54,8 @@ LAYERS: dict[str, int] = {
 SIBLINGS = {"edge", "dns", "control", "origin"}
 PURE = {*WORDS, "rules", "cloudfront", "reading", "validation", "feed"}
 PURE_FILES = {
-    *(f"dns/{name}.py" for name in ("policy", "answer", "query", "zone", "latency", "standing")),
-    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "tally", "explain")),
+    *(f"dns/{name}.py" for name in ("policy", "answer", "records", "edns", "query", "names", "zone", "latency")),
+    *(f"dns/{name}.py" for name in ("cookies", "limit", "memo", "standing", "verdicts", "tally", "explain")),
     "places/networks.py",
     "places/geography.py",
     "telemetry/record.py",
@@ -67,6 +68,7 @@ ASSEMBLY = {
     "roles",
     "nodes",
     "children",
+    "resolving",
     "processes",
     "feeding",
     "reloading",
@@ -91,7 +93,7 @@ HOMES = {
     },
     "uvloop": {"processes.py"},
     "httptools": {"upstream"},
-    "dns": {"dns/answer.py"},
+    "dns": {"dns/records.py"},
     "maxminddb": {"places/location.py"},
     "cachetools": {"store/memory.py", "store/eviction.py", "edge", "control/streams.py"},
     "botocore": {"control/service.py", "control/access.py"},

@@ -169,6 +169,30 @@ async def test_parts_come_together_in_any_order(tmp_path: Path) -> None:
         assert await bodies(store, b"k") == [LARGE]
 
 
+async def test_a_body_of_several_parts_is_as_of_the_lowest_of_them(tmp_path: Path) -> None:
+    async with disk(tmp_path) as store:
+        store.put(b"k", replace(PLAIN, as_of=AsOf("e", 5)), Headers(), TERMS, 0, [LARGE[:100_000]], len(LARGE))
+        record = await one(store, b"k")
+        for first, number, lowest in ((100_000, 7, 5), (150_000, 3, 3), (200_000, 9, 3)):
+            head = replace(PLAIN, as_of=AsOf("e", number))
+            writer = store.extend(record, head, TERMS)
+            assert writer is not None
+            assert writer.write(first, LARGE[first : first + 50_000])
+            assert await writer.commit(head, Headers(), TERMS) is not None
+            assert (await one(store, b"k")).head.as_of.number == lowest
+
+
+async def test_a_file_that_has_gone_is_forgotten(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk_shards=1)) as store:
+        put(store, b"k", LARGE)
+        store.drop(b"k")
+        put(store, b"l", b"x")
+        await store.find(b"l", NOW)
+        put(store, b"l", b"another transaction")
+        await store.find(b"l", NOW)
+        assert store._writing.shards[0].index.doomed() == []
+
+
 async def test_parts_that_are_put_join_what_is_there(tmp_path: Path) -> None:
     async with disk(tmp_path) as store:
         for key, body in ((b"s", LARGE[:1000]), (b"l", LARGE)):
@@ -241,6 +265,8 @@ async def test_another_era_finds_nothing_and_gives_the_space_back(tmp_path: Path
         assert await store.find(b"k", NOW) == await store.find(b"l", NOW) == []
         put(store, b"k", b"new")
         assert await bodies(store, b"k") == [b"new"]
+        store._pour()
+        assert store._counters[Counter.DISK_WIPED] == 4
     assert not files(tmp_path, "old-*")
     async with disk(tmp_path, era=b"another") as store:
         assert await bodies(store, b"k") == [b"new"]

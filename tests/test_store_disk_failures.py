@@ -96,6 +96,9 @@ async def test_a_disk_that_cannot_be_written_is_off_for_a_while(
         assert counted(store, Counter.DISK_REFUSED_FAILED) > 0
         put(store, b"later", b"stored")
         assert await bodies(store, b"later") == [b"stored"]
+        writer.abandon(keep=False)
+        await until(lambda: store._queue.weight == 0)
+        assert (store._space._promised, store._space._due) == (0, 0), "all of it was given back, once"
     async with disk(tmp_path) as store:
         for key, expected in ((b"kept", [b"old"]), (b"later", [b"stored"])):
             assert await bodies(store, key) == expected
@@ -132,9 +135,10 @@ async def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> 
             return super().read(descriptor, size, offset)
 
     layer = Slow()
-    async with disk(tmp_path, settings(disk_timeout=0.05, disk_check_interval=50), layer=layer) as store:
+    async with disk(tmp_path, settings(disk_check_interval=50), layer=layer) as store:
         put(store, b"k", b"x")
         assert await bodies(store, b"k") == [b"x"]
+        store._settings = settings(disk_timeout=0.05)
         layer.stuck = True
         assert await store.find(b"k", NOW) == []
         assert counted(store, Counter.DISK_SLOW) == 1
@@ -372,3 +376,59 @@ async def test_a_killed_process_loses_at_most_what_was_under_way(tmp_path: Path,
     for life in range(3):
         right, _ = await killed(tmp_path, seed * 10 + life + 1, 5 + seed)
         assert right > 0
+
+
+async def test_a_shard_that_begins_anew_under_its_writers_fails_them_alone(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk_shards=1)) as store:
+        put(store, b"k", b"x")
+        writer = store.begin(b"streamed", PLAIN, TERMS, len(LARGE))
+        assert writer is not None
+        assert writer.write(0, LARGE[:100_000])
+        assert await bodies(store, b"k") == [b"x"]
+        other = sqlite3.connect(tmp_path / "v1" / "0" / "index.sqlite", isolation_level=None)
+        other.execute("DROP TABLE records")
+        other.close()
+        store.drop(b"k")
+        assert await store.find(b"k", NOW) == []
+        await until(lambda: counted(store, Counter.DISK_WIPED) == 1)
+        writer.write(100_000, LARGE[100_000:])
+        await writer.drained()
+        assert await writer.commit(PLAIN, Headers(), TERMS) is None
+        put(store, b"k", b"y")
+        await until(lambda: store._queue.weight == 0)
+        assert await bodies(store, b"k") == [b"y"], "nobody waits for what was ordered before"
+        assert counted(store, Counter.DISK_OFF) == 0
+        assert await store.find(b"streamed", NOW) == []
+
+
+async def test_a_file_that_somebody_removes_fails_its_writer_alone(tmp_path: Path) -> None:
+    async with disk(tmp_path, settings(disk_shards=1, disk_files_max=16)) as store:
+        writer = store.begin(b"k", PLAIN, TERMS, len(LARGE))
+        assert writer is not None
+        assert writer.write(0, LARGE[:100_000])
+        await until(lambda: writer.readable(0) > 0)
+        shutil.rmtree(tmp_path / "v1" / "0" / "files")
+        for at in range(100_000, len(LARGE), 50_000):
+            writer.write(at, LARGE[at : at + 50_000])
+            await writer.drained()
+        record = await writer.commit(PLAIN, Headers(), TERMS)
+        assert record is None
+        put(store, b"l", LARGE)
+        assert await bodies(store, b"l") == [LARGE]
+        assert counted(store, Counter.DISK_OFF) == 0
+
+
+@pytest.mark.parametrize("suffix", ["", ".log"])
+async def test_a_body_whose_file_somebody_removes_is_given_up(tmp_path: Path, suffix: str) -> None:
+    async with disk(tmp_path, settings(disk_shards=1)) as store:
+        put(store, b"k", LARGE)
+        (record,) = await store.find(b"k", NOW)
+        (tmp_path / "v1" / "0" / "files" / "01" / f"1{suffix}").unlink()
+        if suffix:  # as if others had been read since
+            store._writing.shards[0].bodies.forget(1)
+        else:
+            store._files.close()
+        with pytest.raises(Damaged):
+            await store.read(record, 0, 10)
+        await until(lambda: store.stats().objects == 0)
+        assert await store.find(b"k", NOW) == []

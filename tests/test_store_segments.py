@@ -31,6 +31,7 @@ def test_bodies_are_read_where_they_were_placed_also_after_a_restart(tmp_path: P
     (tmp_path / "segments" / "77").write_bytes(b"nobody knows it")
     segments, index, swept = opened(tmp_path)
     assert (swept, segments.numbers, segments.used()) == (1, [1, 2], sum(taken(len(body)) for body in bodies))
+    assert (tmp_path / "segments" / "2").stat().st_size == taken(600) + taken(1), "it was cut off"
     later = segments.place(b"later")
     segments.flush()
     assert segment_of(later) == 2

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import dns.asyncquery
 import dns.edns
 import dns.message
+import dns.rcode
 
 from edgeproxy.roles import DEFAULTS
 from edgeproxy.units import split_address
-from tests.commands import command, run
+from tests import controlling
+from tests.commands import command, fetch, run
+from tests.controlling import client
+from tests.distributions import config, items
 from tests.scripted import ScriptedOrigin
 from tests.test_up import free_ports, up
 
@@ -54,6 +61,69 @@ async def test_a_pop_is_drained_explained_and_undrained(tmp_path: Path) -> None:
         assert (code, "there are: frankfurt, london, ashburn, sao-paulo" in said) == (1, True)
         code, said = await run("resolver", "explain", "nobody", "demo.edge.localhost", "--data-dir", data)
         assert (code, "ip=ADDRESS" in said) == (2, True)
+
+
+async def test_a_drain_needs_no_check_and_a_new_distribution_no_restart(tmp_path: Path) -> None:
+    settings = free_ports(tmp_path)
+    settings.write_text(settings.read_text().replace("[resolver]\n", "[resolver]\nhealth = { interval = 3600 }\n"))
+    data = str(tmp_path / "data")
+    async with ScriptedOrigin() as origin, up(tmp_path, "--config", str(settings), "--origin", origin.url) as (_, cdn):
+        subnet = "203.0.113.0/25"
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
+        assert await run("drain", "frankfurt", "--data-dir", data) == (0, "frankfurt: drained")
+        await becomes(cdn["resolver"], subnet, "127.0.0.11")
+        assert await run("undrain", "frankfurt", "--data-dir", data) == (0, "frankfurt: in service again")
+        await becomes(cdn["resolver"], subnet, "127.0.0.10")
+        assert await fetch(cdn["resolver_admin"] + "/readyz") == (200, b"ready\n")
+        made = await asyncio.to_thread(
+            client(cdn["control"]).create_distribution, DistributionConfig=config(Aliases=items("new.edge.localhost"))
+        )
+        async with asyncio.timeout(PATIENCE):
+            while not await addresses(cdn["resolver"], "new.edge.localhost"):  # noqa: ASYNC110 - no event for it here
+                await asyncio.sleep(0)
+        assert await addresses(cdn["resolver"], made["Distribution"]["DomainName"])
+
+
+@asynccontextmanager
+async def resolver_alone(settings: Path, data: Path) -> AsyncIterator[tuple[str, str]]:
+    """Where it answers, and its admin listener."""
+    async with command("resolver", "--config", str(settings), "--data-dir", str(data)) as running:
+        said = re.search(r"listens on (\S+), admin (\S+)", await running.says("resolver listens on"))
+        assert said is not None
+        yield said[1], said[2]
+
+
+async def test_a_resolver_answers_without_the_control_plane_as_it_last_heard(tmp_path: Path) -> None:
+    settings = tmp_path / "edgeproxy.toml"
+    nodes = '[[nodes]]\nname = "fra"\nmode = "pop"\naddresses = ["192.0.2.1"]\nhealth = false\n'
+    resolver = '[resolver]\nlisten = ["127.0.0.1:0"]\nzones = ["example.test"]\n'
+    async with controlling.running(tmp_path) as control:
+        settings.write_text(f'{resolver}[control]\nurl = "{control.url}"\n{nodes}')
+        await control.call("create_distribution", DistributionConfig=config(Aliases=items("www.example.test")))
+        async with resolver_alone(settings, tmp_path / "data") as (address, admin):
+            async with asyncio.timeout(PATIENCE):
+                while (await fetch(admin + "/readyz"))[0] != 200:
+                    pass
+            assert "192.0.2.1" in await addresses(address, "www.example.test")
+    async with resolver_alone(settings, tmp_path / "data") as (address, admin):
+        assert (await fetch(admin + "/readyz"))[0] == 200
+        assert "192.0.2.1" in await addresses(address, "www.example.test")
+        assert await rcode(address, "other.example.test") == dns.rcode.NXDOMAIN
+    async with resolver_alone(settings, tmp_path / "empty") as (address, admin):
+        assert (await fetch(admin + "/readyz"))[0] == 503
+        assert await rcode(address, "www.example.test") == dns.rcode.SERVFAIL
+        assert await addresses(address, "fra.nodes.edge.localhost") == ["192.0.2.1"]
+
+
+async def rcode(resolver: str, name: str) -> dns.rcode.Rcode:
+    host, port = split_address(resolver)
+    return (await dns.asyncquery.udp(dns.message.make_query(name, "A"), host, PATIENCE, port)).rcode()
+
+
+async def addresses(resolver: str, name: str) -> list[str]:
+    host, port = split_address(resolver)
+    reply = await dns.asyncquery.udp(dns.message.make_query(name, "A"), host, PATIENCE, port)
+    return [record.to_text() for found in reply.answer for record in found]
 
 
 async def test_without_a_running_cdn_the_commands_say_so(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from edgeproxy.edge.worker import Sockets, Worker
 from edgeproxy.model import Distribution, Mode, Rules
 from edgeproxy.places.clients import UNPLACED, Clients
 from edgeproxy.settings import Settings
+from edgeproxy.store.layer import Layer
 from edgeproxy.telemetry.counters import Counter
 from edgeproxy.upstream.client import Target
 from tests.scripted import ScriptedOrigin, Viewer
@@ -158,12 +159,13 @@ async def node(
     apart: bool = False,
     page: SharedPage | None = None,
     directory: Path | None = None,
+    layer: Layer | None = None,
 ) -> AsyncIterator[Node]:
     """A node in front of an origin (URL) and, as a POP, of a regional.
 
     `wall` is the real time that its test clock is ahead of. `apart`: each worker has a port of its own, so that a test
     chooses who is asked; otherwise the kernel does. There is no disk unless the settings say so. `page` and
-    `directory`: what another node has left behind.
+    `directory`: what another node has left behind; `layer`: its disk's system calls.
     """
     given = dict(settings or {})
     given.setdefault("log", {"path": "DATA_DIR/access.log", "flush_interval": 0.01})
@@ -207,7 +209,7 @@ async def node(
                 parsed.cache.disk_shards,
                 test_clock=True,
             )
-            worker = Worker(place, serving, page, directory, clocks, tls)
+            worker = Worker(place, serving, page, directory, clocks, tls, layer=layer)
             await worker.start(Sockets([sockets[number]], secure[number : number + 1], doors[number : number + 1]))
             made.append(worker)
         running = Node(name or mode.value, ports[0], page, made, directory, serving, ports, https_port)

@@ -51,11 +51,14 @@ class Control:
         wall: Callable[[], float],
         advance: Callable[[float], None] | None,
         session: aiohttp.ClientSession,
+        ordered: Callable[[str, str], None] = lambda node, order: None,
     ) -> None:
+        """`ordered` hears that a node has taken an order, drain or undrain."""
         self._nodes = nodes
         self._wall = wall
         self._advance = advance
         self._session = session
+        self._ordered = ordered
 
     def add_to(self, application: web.Application) -> None:
         """The routes."""
@@ -84,6 +87,7 @@ class Control:
         if status != 200:
             sentence = f"{name} did not take the order: {answer.get('error', status)}"
             return web.json_response({"error": sentence}, status=502)
+        self._ordered(name, order)
         return web.json_response(answer)
 
     async def clock(self, request: web.Request) -> web.Response:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from edgeproxy.control.db import Database
+from edgeproxy.control.presence import Presence
 from edgeproxy.control.refusals import Refused, refuse
 from edgeproxy.control.state import Change, Member, Names, State, acknowledged
 from edgeproxy.control.things import Moment
@@ -85,6 +86,7 @@ class Plane:
         self.monotonic = monotonic
         self.log_grew, self.settled_moved = Signal(), Signal()
         self.sessions: dict[str, Session] = {}
+        self.presence = Presence(state)
         self._database = database
         self._wall = wall
         self._kept = invalidations_kept
@@ -195,6 +197,7 @@ class Plane:
         except BaseException:
             self.part(session)
             raise
+        self.presence.joined(name)
         return session, known is None or not known.incarnation
 
     def part(self, session: Session) -> None:
@@ -203,6 +206,7 @@ class Plane:
             self._seen[session.name] = session.heard_at
         if self.sessions.get(session.name) is session:
             del self.sessions[session.name]
+            self.presence.parted(session.name)
 
     def acknowledge(self, session: Session, number: int, epoch: str) -> None:
         """All up to a number is durable and visible there. A number of another epoch says nothing, but it was heard."""
@@ -222,6 +226,7 @@ class Plane:
         self._leaving.add(name)
         self._joining.pop(name, None)
         await self._write(None)
+        self.presence.left(name)
         session = self.sessions.get(name)
         if session is not None:
             session.replaced.set()

@@ -90,6 +90,8 @@ class Streams:
             loop.create_task(self._tell(response, session, number, epoch, fresh), name="feed: tell"),
             loop.create_task(_until(session.replaced), name="feed: replaced"),
         }
+        if not session.name:
+            tasks.add(loop.create_task(self._notice(response), name="feed: notice"))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -149,6 +151,12 @@ class Streams:
             if plane.monotonic() >= beat_at:
                 await response.write(encode(Beat(number, state.low_water, session.heard_line)))
                 beat_at = plane.monotonic() + pace.heartbeat
+
+    async def _notice(self, response: web.StreamResponse) -> None:
+        """What an observer is told of nodes."""
+        async with contextlib.aclosing(self._plane.presence.observe()) as notices:
+            async for noticed in notices:
+                await response.write(encode(noticed))
 
     async def _chunks(self, lines: Sequence[Record | Marker]) -> AsyncIterator[bytes]:
         waiting = bytearray()

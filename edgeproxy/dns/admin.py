@@ -22,7 +22,7 @@ class Admin:
         """The routes."""
         application = web.Application(client_max_size=64 * 1024)
         application.router.add_get("/healthz", self.healthz)
-        application.router.add_get("/readyz", self.healthz)
+        application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status", self.status)
         application.router.add_get("/explain", self.explain)
@@ -31,6 +31,12 @@ class Admin:
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers, and so does the resolver, since they start and end together."""
         return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """200, or 503 while it does not know yet which distributions there are."""
+        if self._parts.server.zone.complete:
+            return web.Response(text="ready\n")
+        return web.Response(text="not ready: it has not heard from the control plane yet\n", status=503)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Prometheus text: the counters, and answers by type, rcode, POP and reason."""

@@ -33,10 +33,17 @@ class Cookies:
         self._wall = wall
         self._known: dict[tuple[bytes, str], int] = {}
         """When those were made that proved to be ours."""
+        self._last: tuple[bytes, str, int] | None = None
+        self._said = b"", False
 
     def check(self, cookie: bytes, source: str) -> tuple[bytes, bool]:
         """The cookie to answer with, and whether the one that came is ours, for this address and not too old."""
         now = int(self._wall())
+        if self._last != (cookie, source, now):  # memory asks first, and then whoever reads the query
+            self._last, self._said = (cookie, source, now), self._checked(cookie, source, now)
+        return self._said
+
+    def _checked(self, cookie: bytes, source: str, now: int) -> tuple[bytes, bool]:
         made = self._made(cookie, source)
         age = None if made is None else (now - made + 2**31) % 2**32 - 2**31  # serial numbers (RFC 1982)
         if age is not None and -AHEAD <= age <= RENEWED_AFTER:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from edgeproxy.dns.answer import Conditions
+from edgeproxy.dns.names import wire_name
 from edgeproxy.dns.policy import Client
-from edgeproxy.dns.zone import Alias, Fixed, Steered, Zone, wire_name
+from edgeproxy.dns.zone import Alias, Fixed, Steered, Zone
 from edgeproxy.places.geography import price_class_of
 
 Explanation = dict[str, Any]  # Any: a JSON object, see `explain`
@@ -63,7 +63,7 @@ def explain(
         "reason": choice.reason.name.lower(),
         "because": choice.reason.value,
         "scope": choice.scope,
-        "location": asdict(ranking.location),
+        "location": ranking.location._asdict(),
         "tried": tried,
         "not_covered": sorted(zone.policy.names - set(content.allowed)) if content.allowed is not None else [],
         "ranking": pops,

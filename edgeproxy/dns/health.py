@@ -1,6 +1,7 @@
 """Asking POPs how they are: whether they are ready, how busy, and how far their viewers were. An aiohttp client.
 
-One task a POP, each at its own pace, so that a slow one delays no other. What is asked for: `/readyz` of the admin
+One task a POP, each at its own pace, so that a slow one delays no other. What the control plane notices of a POP has it
+asked at once, and asked again soon until it is clear whether it is well. What is asked for: `/readyz` of the admin
 listener (200, or 503 and why; EdgeProxy-Connections says how many viewers are connected), and `/rtt`.
 """
 
@@ -15,7 +16,7 @@ from ipaddress import ip_network
 
 import aiohttp
 
-from edgeproxy.dns.standing import Standing, Verdict
+from edgeproxy.dns.standing import Notice, Standing, Verdict
 from edgeproxy.places.networks import Client
 from edgeproxy.settings import Health as HealthSettings
 from edgeproxy.telemetry.counters import Counter, Counters
@@ -35,10 +36,13 @@ class Sample:
     mean_ms: float
 
 
-STARTING_PAUSE = 0.2
+SOON = 0.2
 STARTING_CHECKS = 25
 """A POP that was not ready yet when it was first asked is asked again so soon, so often: a CDN that starts as a whole
 is to be found as a whole a moment later."""
+AT_ONCE = 0.01
+SUSPECT_CHECKS = 25
+"""One that is suspected and neither ready nor out is asked again so soon, so often."""
 
 
 class Health:
@@ -60,6 +64,8 @@ class Health:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
         self._down: frozenset[str] = frozenset()
+        self._hurry: dict[str, asyncio.Event] = {}
+        """By POP's name: set when it is to be asked at once."""
         self.standings: dict[str, Standing] = {}
         """By POP's name, of those that are checked."""
 
@@ -75,9 +81,20 @@ class Health:
         self.standings = {name: known.get(name) or Standing(fall, rise) for name in admins}
         for name, standing in self.standings.items():
             standing.load_max = load_max.get(name)
+        self._hurry = {name: asyncio.Event() for name in admins}
         for name, url in admins.items():
             self._tasks[name] = asyncio.create_task(self._watch(name, url), name=f"health of {name}")
         self._tell()
+
+    def noticed(self, name: str, notice: Notice) -> None:
+        """What the control plane has noticed of a POP: it counts at once, and so does a check."""
+        standing = self.standings.get(name)
+        if standing is None:
+            return  # nobody asks it, so that nobody could ever take it back
+        self._counters.add(Counter.DNS_NOTICES)
+        standing.noticed(notice)
+        self._tell()
+        self._hurry[name].set()
 
     async def close(self) -> None:
         """Check no more."""
@@ -93,8 +110,11 @@ class Health:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self, name: str, url: str) -> None:
-        standing, starting, checks = self.standings[name], True, 0
+        standing, hurry, starting, checks, suspected = self.standings[name], self._hurry[name], True, 0, 0
         while True:
+            if hurry.is_set():
+                hurry.clear()
+                suspected = SUSPECT_CHECKS
             verdict, load = await self._ask(url)
             if verdict is Verdict.FAILED:
                 self._counters.add(Counter.DNS_CHECKS_FAILED)
@@ -105,9 +125,19 @@ class Health:
                 if samples:
                     self._measured(name, samples)
             starting = starting and verdict is not Verdict.READY
+            suspected = suspected - 1 if suspected and verdict is Verdict.FAILED and standing.is_up else 0
             checks += 1
             pause = self._settings.interval * (1 - self._settings.jitter * self._random())
-            await asyncio.sleep(min(pause, STARTING_PAUSE) if starting and checks < STARTING_CHECKS else pause)
+            soon = suspected or (starting and checks < STARTING_CHECKS)
+            await self._pause(hurry, min(pause, SOON) if soon else pause)
+
+    @staticmethod
+    async def _pause(hurry: asyncio.Event, seconds: float) -> None:
+        """So long, or until the POP is to be asked at once; a hundred times a second at most, whatever is noticed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.sleep(AT_ONCE)
+                await hurry.wait()
 
     def _tell(self) -> None:
         down = frozenset(name for name, standing in self.standings.items() if not standing.is_up)

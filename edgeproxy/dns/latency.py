@@ -152,7 +152,7 @@ class Latency:
             self._tell(key, network, now)
 
     def _find(self, client: Client) -> _Network | None:
-        if client.prefix < LENGTHS[client.bits]:
+        if not self._networks or client.prefix < LENGTHS[client.bits]:
             return None
         return self._networks.get(self._key(client))
 

@@ -1,216 +1,262 @@
 """Answers kept ready by the bytes of their question: what most queries get, without anybody reading them.
 
-Two layers before `answer`, which remembers what was rendered by itself:
+A query is known again by its bytes without the id, the case of its name, and what it ends in, where that is the address
+of a client subnet of the usual length or a whole cookie. What was answered to its like is kept in pieces (`_Tail`), one
+for each POP that may be the answer, and put together with the id, the name as it is spelt, and the ending. Two halves
+of equal size, of which the older is dropped when the younger is full, keep what is asked for again (a second chance at
+no cost). So neither a network that nobody asked for before nor another spelling costs reading or rendering.
 
-- by all bytes after the id. Resolvers ask for the same few names with the same bytes; two halves of equal size, of
-  which the older is dropped when the younger is full, keep what is asked for again (a second chance at no cost);
-- by all bytes but the id and the last ones, where those are a client subnet's address. So a network that nobody asked
-  for before costs one choice of a POP, and neither reading nor rendering.
+Which POP a network gets is kept apart (`Verdicts`), once for all names.
 
-An answer that depends on who asks (for want of a client subnet) is kept by the asker's address as well; one that
-carries a cookie is not kept by its bytes.
 Everything is forgotten when what the answers depend on changes; measurements, which change all the time, make forgotten
-only what was answered to networks in the same bucket.
+only what was decided for the networks around.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
-from edgeproxy.dns.answer import Bodies, Conditions, Reply, answer
-from edgeproxy.dns.policy import Choice, Client, Reason
-from edgeproxy.dns.query import Rcode
+from edgeproxy.dns.answer import Bodies, Conditions, Reply, answer, client_of
+from edgeproxy.dns.policy import Client
+from edgeproxy.dns.query import HEADER
 from edgeproxy.dns.tally import Tallies, Tally
-from edgeproxy.dns.zone import Alias, Steered, Zone
+from edgeproxy.dns.verdicts import Kind, Kinds, Verdicts
+from edgeproxy.dns.zone import Alias, Place, Steered, Zone
 
-BUCKETS = 4096
 WIRE_MAX = 192
 """Longer queries are not kept: a name of usual length with a client subnet takes 70 bytes."""
-TAILS_MAX = 1024
-"""Bytes of answers kept for one query, all rotations together."""
+TAIL_MAX = 1024
+"""Bytes of answers kept for one kind of query and one POP, all rotations together."""
 HALF_BYTES_MAX = 24 << 20
 """Bytes of queries and answers, and of what Python needs around them, in each half."""
-ENTRY_BYTES = 250
-"""What Python needs around one."""
-SHAPES_MAX = 2048
-PLACES_MAX = 65_536
-"""As many /16 as there are."""
+SHAPE_BYTES, TAIL_BYTES = 700, 300
+"""What Python needs around them."""
 
-Entry: TypeAlias = tuple[tuple[bytes, ...], Tally, int, int, int]
-"""Answers after the id, one a rotation (none when who asks belongs to the key); what they count as; bucket and its
-stamp; the group for rate limiting."""
+_NAME = HEADER.size
+_V4 = bytes.fromhex("0008 0007 0001 18 00")
+_V6 = bytes.fromhex("0008 000b 0002 38 00")
+_COOKIE = bytes.fromhex("000a 0018")
+"""What stands before the address of a subnet of 24 or 56 bits, and before a cookie with both halves, at the end."""
+_V4_SIZE, _V6_SIZE, _COOKIE_SIZE = 3, 7, 24
+_SIZES = {(1, 24): _V4_SIZE, (2, 56): _V6_SIZE}
+_V4_BEFORE, _V6_BEFORE, _COOKIE_BEFORE = -11, -15, -28
+_WHOLE = b"\xff"
+"""At the end of a key that leaves out no ending: none of those above ends so."""
+_EVERYBODY: tuple[None, bytes] = None, b"\0"
+
+Found: TypeAlias = tuple[bytes, Tally, int | None]
+"""An answer, what it counts as, and its group for rate limiting: None when a cookie vouches for who asks."""
 
 
-def bucket_of(client: Client) -> int:
-    """Networks share a bucket by their /16 or /32."""
-    return (client.address >> client.bits - (16 if client.bits == 32 else 32)) % BUCKETS
+class _Tail(NamedTuple):
+    """What follows the id in an answer, but for the name and what the query ends in."""
+
+    head: bytes
+    """Flags and counts."""
+    rests: list[bytes | None]
+    """All after the name, one a rotation; None for those that nobody was given yet."""
+    scoped: bool
+    """The client subnet's scope is the verdict's; else it is 0."""
+    tally: Tally
+    group: int
 
 
 @dataclass(slots=True)
 class _Shape:
-    """A query for a distribution with a client subnet at its end, of whichever network."""
+    """Queries that differ in nothing but what the key leaves out."""
 
-    steered: Steered
-    bits: int
-    tails: dict[tuple[str, Reason], tuple[tuple[bytes, ...], Tally]]
-    """By POP and reason: answers after the id and up to the scope, one a rotation."""
-    group: int
+    verdicts: Verdicts | None
+    """None when everybody is told the same."""
+    client: Client | None
+    """Whose POP it is; None for whoever asks, or is in the subnet that the query ends in."""
+    tails: dict[Kind | None, _Tail] = field(default_factory=dict)
+    """By POP and reason; what everybody is told under None."""
 
 
 class Memo:
-    """Answers for one zone under one set of conditions. `kept_max`: answers kept by their bytes."""
+    """Answers for one zone under one set of conditions. `kept_max`: kinds of queries, times the POPs that they got."""
 
     def __init__(self, zone: Zone, conditions: Conditions, kept_max: int, tallies: Tallies) -> None:
-        self._zone = zone
-        self._conditions = conditions
         self._half_max = kept_max // 2
         self._tallies = tallies
-        self._stamps = [0] * BUCKETS
-        self._young: dict[bytes, Entry] = {}
-        self._old: dict[bytes, Entry] = {}
-        self._young_bytes = 0
-        self._shapes: dict[bytes, _Shape] = {}
-        self._wide: dict[tuple[int, frozenset[str] | None], Choice] = {}
-        """Choices that hold for a whole /16, by its first bits."""
         self._bodies: Bodies = {}
+        self._zone = zone
+        self.use(zone, conditions)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return self._young_tails + self._old_tails
 
     def use(self, zone: Zone, conditions: Conditions) -> None:
         """Answer so from now on; nothing of what is kept is used again."""
         if zone is not self._zone:
             self._bodies = {}
         self._zone, self._conditions = zone, conditions
-        self._young, self._old, self._shapes, self._wide = {}, {}, {}, {}
-        self._young_bytes = 0
+        self._young: dict[bytes, _Shape] = {}
+        self._old: dict[bytes, _Shape] = {}
+        self._young_tails = self._young_bytes = self._old_tails = 0
+        self._kinds = Kinds()
+        self._verdicts: dict[frozenset[str] | None, Verdicts] = {}
+        """By the POPs that a distribution may use: as many as there are price classes."""
 
-    def forget(self, buckets: Iterable[int]) -> None:
-        """What was answered to networks in these buckets is not used again."""
-        for bucket in buckets:
-            self._stamps[bucket] += 1
-        self._wide.clear()
+    def forget(self, clients: Iterable[Client]) -> None:
+        """What was decided for networks around these is decided anew."""
+        around = list(clients)
+        for verdicts in self._verdicts.values():
+            verdicts.forget(around)
 
-    def find(self, wire: bytes, source: str) -> Entry | None:
-        """What is kept for a query of these bytes, or can be made of what is kept for its like."""
-        key = wire[2:]
-        entry = self._young.get(key)
-        if entry is None:
-            entry = self._again(key)
-            if entry is None:
-                return self._of_shape(wire, 3, 24, 32) or self._of_shape(wire, 7, 56, 128)
-        if not entry[0]:
-            key += source.encode()
-            entry = self._young.get(key) or self._again(key)
-            if entry is None:
+    def find(self, wire: bytes, source: str) -> Found | None:
+        """The answer to these bytes from this address, if it can be made of what is kept."""
+        end = wire.find(0, _NAME)
+        name = wire[_NAME:end]
+        if wire[_V4_BEFORE:-_V4_SIZE] == _V4:
+            closing = wire[-_V4_SIZE:]
+            key = wire[2:_NAME] + name.lower() + wire[end:-_V4_SIZE]
+            shape = self._young.get(key) or self._again(key)
+            if shape is None:
                 return None
-        return entry if self._stamps[entry[2]] == entry[3] else None
+            kind, scope = _EVERYBODY if shape.verdicts is None else shape.verdicts.of_24(closing)
+        elif wire[_V6_BEFORE:-_V6_SIZE] == _V6:
+            closing = wire[-_V6_SIZE:]
+            key = wire[2:_NAME] + name.lower() + wire[end:-_V6_SIZE]
+            shape = self._young.get(key) or self._again(key)
+            if shape is None:
+                return None
+            kind, scope = _EVERYBODY if shape.verdicts is None else shape.verdicts.of_56(closing)
+        else:
+            return self._find_other(wire, name, end, source)
+        tail = shape.tails.get(kind)
+        if tail is None:
+            return None  # This POP was not yet the answer to the like of it.
+        head, rests, scoped, tally, group = tail
+        rest = rests[wire[1] % len(rests)]
+        if rest is None:
+            return None
+        return wire[:2] + head + name + rest + (scope if scoped else b"\0") + closing, tally, group
 
-    def _again(self, key: bytes) -> Entry | None:
+    def _find_other(self, wire: bytes, name: bytes, end: int, source: str) -> Found | None:
+        """As `find`, for what does not end in a client subnet of the usual length."""
+        checked, vouched = b"", False
+        if wire[_COOKIE_BEFORE:-_COOKIE_SIZE] == _COOKIE and self._conditions.cookies is not None:
+            key = wire[2:_NAME] + name.lower() + wire[end:-_COOKIE_SIZE]
+            if key in self._young or key in self._old:
+                checked, vouched = self._conditions.cookies(wire[-_COOKIE_SIZE:], source)
+            if not vouched:
+                return None
+        else:
+            key = wire[2:_NAME] + name.lower() + wire[end:] + _WHOLE
+        shape = self._young.get(key) or self._again(key)
+        if shape is None:
+            return None
+        if shape.verdicts is None:
+            kind, _ = _EVERYBODY
+        elif shape.client is None:
+            kind, _ = shape.verdicts.of_source(source)
+        else:
+            kind, _ = shape.verdicts.of(shape.client)
+        tail = shape.tails.get(kind)
+        rest = None if tail is None else tail.rests[wire[1] % len(tail.rests)]
+        if tail is None or rest is None:
+            return None
+        reply = wire[:2] + tail.head + name + rest + checked
+        return reply, tail.tally, None if vouched else tail.group
+
+    def _again(self, key: bytes) -> _Shape | None:
         """From the older half into the younger."""
-        entry = self._old.get(key)
-        if entry is not None:
-            self._keep(key, entry)
-        return entry
+        shape = self._old.pop(key, None)
+        if shape is not None:
+            self._old_tails -= len(shape.tails)
+            self._keep(key, shape)
+        return shape
 
     def reply(self, wire: bytes, source: str, *, udp: bool) -> Reply | None:
         """The answer by reading the query; what can be kept of it is. As answer.answer."""
         reply = answer(self._zone, wire, source, udp=udp, conditions=self._conditions, bodies=self._bodies)
         if reply is not None and udp and len(wire) <= WIRE_MAX and self._half_max:
-            self._remember(wire, source, reply)
+            self._remember(wire, reply)
         return reply
 
-    def _of_shape(self, wire: bytes, size: int, source: int, bits: int) -> Entry | None:
-        """An answer for a client subnet of the usual length, which nobody asked for before in this way."""
-        shape = self._shapes.get(wire[2:-size])
-        if shape is None or shape.bits != bits:
-            return None
-        end = wire[-size:]
-        address = int.from_bytes(end, "big") << bits - source
-        choice = self._choice(shape.steered, address, bits, source)
-        known = shape.tails.get((choice.pop.name, choice.reason))
-        if known is None:
-            return None
-        tails, tally = known
-        closing = bytes((choice.scope,)) + end
-        made = (tails[0] + closing,) if len(tails) == 1 else tuple(tail + closing for tail in tails)
-        bucket = (address >> bits - (16 if bits == 32 else 32)) % BUCKETS
-        entry = made, tally, bucket, self._stamps[bucket], shape.group
-        self._keep(wire[2:], entry)
-        return entry
-
-    def _choice(self, steered: Steered, address: int, bits: int, source: int) -> Choice:
-        place = address >> 16, steered.allowed
-        known = self._wide.get(place) if bits == 32 else None
-        if known is not None:
-            return known
-        conditions = self._conditions
-        choice = self._zone.policy.choose(
-            Client(address, bits, source), conditions.down, allowed=steered.allowed, measured=conditions.measured
-        )
-        if bits == 32 and choice.scope <= 16:
-            if len(self._wide) >= PLACES_MAX:
-                self._wide.clear()
-            self._wide[place] = choice
-        return choice
-
-    def _keep(self, key: bytes, entry: Entry) -> None:
-        self._young[key] = entry
-        tails = entry[0]
-        size = len(tails[0]) if len(tails) == 1 else sum(map(len, tails))
-        self._young_bytes += ENTRY_BYTES + len(key) + size
-        if len(self._young) >= self._half_max or self._young_bytes >= HALF_BYTES_MAX:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
-
-    def _remember(self, wire: bytes, source: str, reply: Reply) -> None:
-        query = reply.query
-        edns, question = query.edns, query.question
-        if question is None or (edns is not None and edns.cookie and self._conditions.cookies is not None):
-            return
-        place = self._zone.find(question.folded)
+    def _remember(self, wire: bytes, reply: Reply) -> None:
+        question = reply.query.question
+        place = None if question is None else self._zone.find(question.folded)
         if place is None or place.content is None:
             return  # Strangers can make up as many of these as they like; they are cheap by other means.
-        tails = [reply.wire[2:]]
-        if reply.rotations > 1:
-            turned = (bytes((0, turn)) + wire[2:] for turn in range(reply.rotations))
-            made = [
-                answer(self._zone, each, source, udp=True, conditions=self._conditions, bodies=self._bodies)
-                for each in turned
-            ]
-            tails = [each.wire[2:] for each in made if each is not None]
-        if sum(map(len, tails)) > TAILS_MAX:
+        cut = self._cut(wire, reply)
+        if cut is None:
             return
-        tally, group = self._tallies.of(reply), hash((reply.group, reply.rcode))
-        key, bucket = wire[2:], 0
-        if reply.by_subnet and edns is not None and edns.subnet is not None:
-            bits = 32 if edns.subnet.family == 1 else 128
-            address = int.from_bytes(edns.subnet.address.ljust(bits // 8, b"\0"), "big")
-            bucket = bucket_of(Client(address, bits, edns.subnet.source))
-            content = place.content.steered if isinstance(place.content, Alias) else place.content
-            self._learn_shape(wire, reply, content, tails, tally, group)
-        elif reply.steered:
-            bucket = bucket_of(Client.at(source))
-            self._keep(key, ((), tally, 0, self._stamps[0], group))
-            key += source.encode()
-        self._keep(key, (tuple(tails), tally, bucket, self._stamps[bucket], group))
-
-    def _learn_shape(
-        self, wire: bytes, reply: Reply, content: object, tails: list[bytes], tally: Tally, group: int
-    ) -> None:
-        edns, choice = reply.query.edns, reply.choice
-        if choice is None or reply.truncated or reply.rcode is not Rcode.NOERROR or not isinstance(content, Steered):
+        end = wire.find(0, _NAME)
+        until = -cut - (cut != _COOKIE_SIZE) if cut else None  # without the scope
+        rest = reply.wire[end:until]
+        if len(rest) * reply.rotations > TAIL_MAX:
             return
-        if edns is None or edns.subnet is None or not edns.ends_in_subnet:
-            return
-        size = len(edns.subnet.address)
-        if (edns.subnet.family, edns.subnet.source) not in ((1, 24), (2, 56)):
-            return
-        key, bits = wire[2:-size], 32 if edns.subnet.family == 1 else 128
-        shape = self._shapes.get(key)
+        key = wire[2:_NAME] + wire[_NAME:end].lower() + (wire[end:-cut] if cut else wire[end:] + _WHOLE)
+        shape = self._young.get(key) or self._again(key)
         if shape is None:
-            if len(self._shapes) >= SHAPES_MAX:
-                self._shapes.clear()
-            shape = self._shapes[key] = _Shape(content, bits, {}, group)
-        shape.tails[choice.pop.name, choice.reason] = tuple(tail[: -size - 1] for tail in tails), tally
+            shape = self._shape(place, reply, cut)
+            self._keep(key, shape)
+        decided = reply.decided
+        kind = None if shape.verdicts is None or decided is None else self._kinds.of(decided)
+        tail = shape.tails.get(kind)
+        if tail is None:
+            if self._make_room(1):
+                self._again(key)
+            group = hash((reply.group, reply.rcode))
+            rests: list[bytes | None] = [None] * reply.rotations
+            tail = _Tail(reply.wire[2:_NAME], rests, reply.scoped, self._tallies.of(reply), group)
+            shape.tails[kind] = tail
+            self._count(tail)
+        tail.rests[wire[1] % reply.rotations] = rest
+        self._young_bytes += len(rest)
+
+    def _cut(self, wire: bytes, reply: Reply) -> int | None:
+        """How many bytes at the end of the query the key leaves out; None when it is not kept at all."""
+        edns = reply.query.edns
+        if edns is not None and edns.cookie and self._conditions.cookies is not None:
+            # Whoever is not vouched for is to be told so; an answer with a subnet too does not end in the cookie.
+            alone = reply.vouched and edns.subnet is None and wire.endswith(_COOKIE + edns.cookie)
+            alone = alone and wire.count(_COOKIE) == 1
+            return _COOKIE_SIZE if alone else None
+        if edns is not None and edns.subnet is not None and edns.ends_in_subnet:
+            size = _SIZES.get((edns.subnet.family, edns.subnet.source))
+            if size is not None:
+                return size
+        # What looks like an ending and is none would be looked for elsewhere.
+        ending = wire[_V4_BEFORE:-_V4_SIZE] == _V4 or wire[_V6_BEFORE:-_V6_SIZE] == _V6
+        return None if ending or wire[_COOKIE_BEFORE:-_COOKIE_SIZE] == _COOKIE else 0
+
+    def _shape(self, place: Place, reply: Reply, cut: int) -> _Shape:
+        content = place.content.steered if isinstance(place.content, Alias) else place.content
+        if not reply.steered or not isinstance(content, Steered):
+            return _Shape(None, None)
+        edns = reply.query.edns
+        client = client_of(edns.subnet) if edns is not None and not cut else None
+        return _Shape(self._verdicts_of(content), client)
+
+    def _verdicts_of(self, steered: Steered) -> Verdicts:
+        verdicts = self._verdicts.get(steered.allowed)
+        if verdicts is None:
+            down, measured = self._conditions.down, self._conditions.measured
+            choose = partial(self._zone.policy.choose, down=down, allowed=steered.allowed, measured=measured)
+            verdicts = self._verdicts[steered.allowed] = Verdicts(choose, self._kinds)
+        return verdicts
+
+    def _keep(self, key: bytes, shape: _Shape) -> None:
+        self._make_room(len(shape.tails))
+        self._young[key] = shape
+        self._young_bytes += SHAPE_BYTES + len(key)
+        for tail in shape.tails.values():
+            self._count(tail)
+
+    def _count(self, tail: _Tail) -> None:
+        self._young_tails += 1
+        self._young_bytes += TAIL_BYTES + sum(len(rest) for rest in tail.rests if rest is not None)
+
+    def _make_room(self, tails: int) -> bool:
+        """Whether the halves have changed their parts for it."""
+        if not self._young or (self._young_tails + tails <= self._half_max and self._young_bytes < HALF_BYTES_MAX):
+            return False
+        self._old, self._old_tails = self._young, self._young_tails
+        self._young, self._young_tails, self._young_bytes = {}, 0, 0
+        return True

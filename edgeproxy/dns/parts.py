@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from edgeproxy.dns.explain import Explanation, explain
 from edgeproxy.dns.health import Health, Sample
 from edgeproxy.dns.latency import Latency
-from edgeproxy.dns.memo import bucket_of
 from edgeproxy.dns.server import Server
+from edgeproxy.dns.standing import Notice
 from edgeproxy.dns.zone import Zone
 from edgeproxy.places.networks import Client
 from edgeproxy.settings import Settings
@@ -57,6 +58,15 @@ class ResolverParts:
         self.server.use(zone)
         await self.health.use(admins, _load_max(settings))
 
+    def answer_from(self, zone: Zone) -> None:
+        """Take over a zone with other distributions; POPs and settings are the same."""
+        self.server.use(zone)
+
+    def noticed(self, pop: str, what: str) -> None:
+        """What the control plane has noticed of a POP, by the name of a `Notice`. Others are nothing to us."""
+        with contextlib.suppress(KeyError):
+            self.health.noticed(pop, Notice[what.upper()])
+
     async def close(self) -> None:
         """End everything, the server included."""
         if self._explorer is not None:
@@ -91,7 +101,7 @@ class ResolverParts:
         self._changed(changed)
 
     def _changed(self, clients: Iterable[Client]) -> None:
-        self.server.remeasured({bucket_of(client) for client in clients})
+        self.server.remeasured(clients)
 
     async def _explore(self, latency: Latency) -> None:
         while True:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edgeproxy.places.geography import UNKNOWN, Located, Location, arc_km, expected_ms, least_ms, vector
 from edgeproxy.places.networks import Client, Networks
@@ -22,12 +22,15 @@ __all__ = ["Choice", "Client", "Measured", "Policy", "Pop", "Rank", "Ranking", "
 MARGIN_MS, MARGIN = 5.0, 0.1
 """By how much, in milliseconds and as a share, a measured POP must be better than the nearest one to go before it.
 Less would make answers change with every measurement."""
-DISTANCES_MAX = 100_000
-"""Distances remembered, of all POPs from one location after the other; beyond that all are forgotten and made again."""
+ORDERS_MAX = 100_000
+"""Places of POPs in orders that are remembered, one for each location; beyond that all are forgotten and made again."""
 
 
 class Reason(Enum):
     """Why a POP was chosen. The value is a sentence; the name is what counters and logs carry."""
+
+    __hash__ = object.__hash__
+    """Members are compared as objects; Enum would hash their names, at ten times the cost."""
 
     NETWORK = "The table of networks names it for this client."
     COUNTRY = "The table of countries names it for this client's country."
@@ -52,8 +55,7 @@ class Pop:
     """Where it speaks HTTPS, None when it does not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):  # made for each network that asks: three times as fast as a frozen dataclass
     """The POP for a client, why, and for how wide a network around the client the answer is the same (in bits)."""
 
     pop: Pop
@@ -102,7 +104,17 @@ def _nowhere(_: Client) -> Located:
 class Policy:
     """The operator's tables and the POPs; what is measured and what is down comes with each question."""
 
-    __slots__ = ("_countries", "_default", "_distances", "_locate", "_names", "_networks", "_points")
+    __slots__ = (
+        "_countries",
+        "_default",
+        "_firsts",
+        "_locate",
+        "_names",
+        "_nearest",
+        "_networks",
+        "_placed",
+        "_unplaced",
+    )
 
     def __init__(
         self,
@@ -120,9 +132,11 @@ class Policy:
         self._default = default
         self._countries = countries or {}
         self._locate = locate
-        self._points = [(pop.name, vector(pop.location)) for pop in default if pop.location.is_a_point]
+        self._placed = [(*vector(pop.location), pop) for pop in default if pop.location.is_a_point]
+        self._unplaced = tuple(pop for pop in default if not pop.location.is_a_point)
         self._names = frozenset(pop.name for pop in default)
-        self._distances: dict[tuple[float | None, float | None], tuple[Mapping[str, float], tuple[Pop, ...]]] = {}
+        self._firsts: dict[tuple[float, float], Pop] = {}
+        self._nearest: dict[tuple[float | None, float | None], tuple[Pop, ...]] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -146,6 +160,13 @@ class Policy:
             first = rule[0]
             if first.name not in down and (allowed is None or first.name in allowed):
                 return Choice(first, reason, scope)
+        elif location is not None and (
+            measured is None or (measured.times(client) is None and measured.exploring(client) is None)
+        ):  # the other usual end: nothing is measured, and the nearest serves
+            nearest = self._first(location)
+            if nearest is not None and nearest.name not in down and (allowed is None or nearest.name in allowed):
+                width = width if measured is None else max(width, min(measured.width(client), client.prefix))
+                return Choice(nearest, Reason.DISTANCE, max(scope, width))
         rest, why = self._rest(client, location, measured)
         order, reason = (_joined(rule, rest), reason) if rule else (rest, why)
         if measured is not None:
@@ -172,7 +193,7 @@ class Policy:
         order, reason = (_joined(rule, rest), reason) if rule else (rest, why)
         if allowed is not None:
             order = tuple(pop for pop in order if pop.name in allowed) or order
-        distances, _ = self._from(location)
+        distances = self._distances(location)
         times = (measured.times(client) if measured is not None else None) or {}
         ranks = []
         for pop in order:
@@ -188,7 +209,7 @@ class Policy:
         rule, _, location, _, _ = self._known(client)
         if rule:
             return None
-        times, (distances, _) = measured.times(client) or {}, self._from(location)
+        times, distances = measured.times(client) or {}, self._distances(location)
         usable = [times[pop.name] for pop in self._default if pop.name in times and pop.name not in down]
         if not usable:
             return None
@@ -217,11 +238,13 @@ class Policy:
         self, client: Client, location: Location | None, measured: Measured | None
     ) -> tuple[tuple[Pop, ...], Reason]:
         """All POPs by what is measured and how far they are, whatever the rules say."""
-        distances, nearest = self._from(location)
-        reason = Reason.DISTANCE if distances else Reason.DEFAULT
+        nearest, reason = self._default, Reason.DEFAULT
+        if location is not None and self._placed and location.is_a_point:
+            nearest, reason = self._by_distance(location), Reason.DISTANCE
         times = measured.times(client) if measured is not None else None
         if not times:
             return nearest, reason
+        distances = self._distances(location)
 
         def value(pop: Pop) -> float:
             time = times.get(pop.name)
@@ -237,24 +260,40 @@ class Policy:
             order.insert(0, nearest[0])
         return tuple(order), Reason.LATENCY if order[0].name in times else reason
 
-    def _from(self, location: Location | None) -> tuple[Mapping[str, float], tuple[Pop, ...]]:
-        """Kilometres by POP's name, of those whose place is known (nothing when the client's is not), and all POPs,
-        nearest first, those of unknown place last."""
-        if location is None or not location.is_a_point:
-            return {}, self._default
+    def _first(self, location: Location) -> Pop | None:
+        """The first of `_by_distance`, without the others; None when nothing is known of distances."""
+        north, east, _ = location
+        if north is None or east is None or not self._placed:
+            return None
+        first = self._firsts.get((north, east))
+        if first is None:
+            if len(self._firsts) >= ORDERS_MAX:
+                self._firsts.clear()
+            x, y, z = vector(location)
+            products = [x * u + y * v + z * w for u, v, w, _ in self._placed]
+            first = self._firsts[north, east] = self._placed[products.index(max(products))][3]
+        return first
+
+    def _by_distance(self, location: Location) -> tuple[Pop, ...]:
+        """All POPs, the nearest to a point first, those of unknown place last."""
         place = location.latitude, location.longitude
-        known = self._distances.get(place)
-        if known is None:
-            if len(self._distances) * len(self._default) >= DISTANCES_MAX:
-                self._distances.clear()
-            here = vector(location)
-            distances = {name: arc_km(here, there) for name, there in self._points}
-            if len(distances) == len(self._default):
-                nearest = sorted(self._default, key=lambda pop: distances[pop.name])
-            else:
-                nearest = sorted(self._default, key=lambda pop: distances.get(pop.name, math.inf))
-            known = self._distances[place] = distances, tuple(nearest)
-        return known
+        nearest = self._nearest.get(place)
+        if nearest is None:
+            if len(self._nearest) * len(self._default) >= ORDERS_MAX:
+                self._nearest.clear()
+            x, y, z = vector(location)
+            # The larger the product, the smaller the arc: no trigonometry for what is only compared.
+            products = [x * u + y * v + z * w for u, v, w, _ in self._placed]
+            order = sorted(range(len(products)), key=products.__getitem__, reverse=True)
+            nearest = self._nearest[place] = (*[self._placed[index][3] for index in order], *self._unplaced)
+        return nearest
+
+    def _distances(self, location: Location | None) -> dict[str, float]:
+        """Kilometres by POP's name, of those whose place is known; none when the client's is not."""
+        if location is None or not location.is_a_point:
+            return {}
+        here = vector(location)
+        return {pop.name: arc_km(here, (x, y, z)) for x, y, z, pop in self._placed}
 
 
 def _joined(rule: tuple[Pop, ...], rest: tuple[Pop, ...]) -> tuple[Pop, ...]:

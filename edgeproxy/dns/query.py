@@ -8,9 +8,9 @@ bounded length, and gives every other shape its verdict.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 
 QUERY_SIZE_MAX = 4096
 """Longest query looked at, in bytes. A name takes 255 of them, padding (RFC 8467) rounds up to 128."""
@@ -35,10 +35,34 @@ DO = 0x8000
 """The one flag of EDNS (RFC 3225)."""
 
 OPT = 41
-SUBNET_OPTION = 8
-COOKIE_OPTION = 10
+NSID_OPTION, SUBNET_OPTION, COOKIE_OPTION, KEEPALIVE_OPTION, ERROR_OPTION = 3, 8, 10, 11, 15
+"""EDNS options (RFC 5001, 7871, 7873, 7828, 8914)."""
 COOKIE_LENGTHS = frozenset({8, *range(16, 41)})
 """A client's half alone, or with a server's of 8 to 32 bytes (RFC 7873 §4)."""
+
+
+class Type(IntEnum):
+    """Of records: those that have answers here, or a verdict of their own."""
+
+    A = 1
+    NS = 2
+    CNAME = 5
+    SOA = 6
+    HINFO = 13
+    TXT = 16
+    AAAA = 28
+    HTTPS = 65
+    TKEY = 249
+    TSIG = 250
+    IXFR = 251
+    AXFR = 252
+    MAILB = 253
+    MAILA = 254
+    ANY = 255
+
+
+STEERED = frozenset({Type.A, Type.AAAA, Type.HTTPS})
+"""What a distribution's name stands for depends on who asks for these."""
 
 
 class Rcode(IntEnum):
@@ -54,8 +78,7 @@ class Rcode(IntEnum):
     BADCOOKIE = 23
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(NamedTuple):
     """EDNS client subnet as it was asked (RFC 7871 §6). `address` holds the first `source` bits, no more bytes."""
 
     family: int
@@ -67,8 +90,7 @@ class Subnet:
         return _SUBNET_HEAD.pack(self.family, self.source, scope) + self.address
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(NamedTuple):
     """What the OPT record says (RFC 6891 §6.1)."""
 
     payload: int
@@ -77,14 +99,17 @@ class Edns:
     subnet: Subnet | None = None
     cookie: bytes = b""
     """As sent: the client's half, and the server's if it has one; empty when there is none."""
+    nsid: bool = False
+    """It asks which server answers."""
+    keepalive: bool = False
+    """It asks how long a connection may be idle."""
     ends_in_subnet: bool = False
     """The client subnet's address is the end of the whole message: nothing follows it."""
     verdict: Rcode = Rcode.NOERROR
     """FORMERR when an option is broken, BADVERS when the version is not ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """Name as asked (uncompressed wire form, its case kept), type and class."""
 
     name: bytes
@@ -102,8 +127,7 @@ class Question:
         return self.name + _QUESTION_TAIL.pack(self.type, self.klass)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """One query, with as much of it as could be read; `verdict` is NOERROR when it may be looked up."""
 
     id: int
@@ -134,17 +158,17 @@ def read(wire: bytes) -> Query | None:
         return None  # Answering answers is how two servers talk to each other for ever.
     query = Query(identifier, flags)
     if flags & _OPCODE:
-        return replace(query, verdict=Rcode.NOTIMP)
+        return query._replace(verdict=Rcode.NOTIMP)
     # RFC 9619 §4: more than one question is an error. IXFR's authority record (RFC 1995 §3) is one here too.
     if questions != 1 or answers or authorities or additionals > ADDITIONAL_MAX or len(wire) > QUERY_SIZE_MAX:
-        return replace(query, verdict=Rcode.FORMERR)
+        return query._replace(verdict=Rcode.FORMERR)
+    question = None
     try:
         question, end = _read_question(wire)
-        query = replace(query, question=question)
         edns = _read_additional(wire, end, additionals)
     except _Malformed:
-        return replace(query, verdict=Rcode.FORMERR)
-    return query if edns is None else replace(query, edns=edns, verdict=edns.verdict)
+        return query._replace(verdict=Rcode.FORMERR, question=question)
+    return Query(identifier, flags, Rcode.NOERROR if edns is None else edns.verdict, question, edns)
 
 
 def _read_question(wire: bytes) -> tuple[Question, int]:
@@ -179,7 +203,7 @@ def _read_additional(wire: bytes, position: int, count: int) -> Edns | None:
             edns = _read_edns(klass, ttl, wire[position - length : position])
     if position != len(wire):
         raise _Malformed
-    return replace(edns, ends_in_subnet=False) if edns is not None and count > 1 else edns
+    return edns._replace(ends_in_subnet=False) if edns is not None and count > 1 else edns
 
 
 def _after_name(wire: bytes, position: int) -> int:
@@ -202,19 +226,22 @@ def _byte(wire: bytes, position: int) -> int:
 
 
 def _read_edns(payload: int, ttl: int, options: bytes) -> Edns:
-    edns = Edns(payload, dnssec_ok=bool(ttl & DO))
+    edns = Edns(payload, bool(ttl & DO))
+    if not options and not ttl >> 16 & 0xFF:
+        return edns
     if ttl >> 16 & 0xFF:
-        return replace(edns, verdict=Rcode.BADVERS)  # Options of a version unknown here mean nothing here.
+        return edns._replace(verdict=Rcode.BADVERS)  # Options of a version unknown here mean nothing here.
     try:
         return _read_options(edns, options)
     except _Malformed:
-        return replace(edns, verdict=Rcode.FORMERR)
+        return edns._replace(verdict=Rcode.FORMERR)
 
 
 def _read_options(edns: Edns, options: bytes) -> Edns:
-    """Client subnet and cookie among the options; the others are ignored (RFC 6891 §6.1.2)."""
+    """What is known among the options; the others are ignored (RFC 6891 §6.1.2)."""
     subnet: Subnet | None = None
     cookie = b""
+    nsid = keepalive = False
     position = count = code = 0
     while position < len(options):
         if position + _OPTION_HEAD.size > len(options) or count == OPTIONS_MAX:
@@ -232,7 +259,11 @@ def _read_options(edns: Edns, options: bytes) -> Edns:
             cookie = options[start:position]
             if length not in COOKIE_LENGTHS:
                 raise _Malformed
-    return replace(edns, subnet=subnet, cookie=cookie, ends_in_subnet=code == SUBNET_OPTION)
+        elif code == NSID_OPTION:  # what it holds is ignored (RFC 5001 §2.1)
+            nsid = True
+        elif code == KEEPALIVE_OPTION:
+            keepalive = True
+    return Edns(edns.payload, edns.dnssec_ok, subnet, cookie, nsid, keepalive, ends_in_subnet=code == SUBNET_OPTION)
 
 
 def _subnet(option: bytes) -> Subnet:

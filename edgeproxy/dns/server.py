@@ -16,7 +16,7 @@ from edgeproxy.dns.answer import Conditions, Reply, refusal, servfail, truncatio
 from edgeproxy.dns.cookies import Cookies
 from edgeproxy.dns.limit import Limiter, Passage
 from edgeproxy.dns.memo import Memo
-from edgeproxy.dns.policy import Measured
+from edgeproxy.dns.policy import Client, Measured
 from edgeproxy.dns.query import QUERY_SIZE_MAX, Rcode, read
 from edgeproxy.dns.querylog import QueryLog
 from edgeproxy.dns.sockets import Listener, bind
@@ -77,7 +77,12 @@ class Server:
             surroundings.random_bytes(16) if secret is None else bytes.fromhex(secret), surroundings.wall
         )
         self.zone = zone
-        self.conditions = Conditions(cookies=self._cookies.check, amplification_max=settings.amplification_max)
+        self.conditions = Conditions(
+            cookies=self._cookies.check,
+            amplification_max=settings.amplification_max,
+            nsid=settings.nsid.encode(),
+            keepalive=int(settings.tcp_idle_timeout * 10),
+        )
         self.tallies = Tallies()
         self._memo = Memo(zone, self.conditions, settings.memo_max, self.tallies)
         self._counters = counters
@@ -108,9 +113,9 @@ class Server:
         self.conditions = replace(self.conditions, measured=measured)
         self._memo.use(self.zone, self.conditions)
 
-    def remeasured(self, buckets: Iterable[int]) -> None:
-        """What was answered to networks in these buckets (`memo.bucket_of`) may be another POP's now."""
-        self._memo.forget(buckets)
+    def remeasured(self, clients: Iterable[Client]) -> None:
+        """These and the networks around them may get another POP now."""
+        self._memo.forget(clients)
 
     def settle(self) -> None:
         """Bring the counters up to date: remembered answers are counted apart until somebody asks."""
@@ -141,7 +146,7 @@ class Server:
     def _read_datagrams(self, udp: socket.socket) -> None:
         receive, send = udp.recvfrom, udp.sendto
         find, limiter, now = self._memo.find, self._limiter, self._monotonic()
-        arrived = remembered = 0
+        arrived = remembered = vouched = 0
         for _ in range(DATAGRAMS_MAX):
             try:
                 wire, peer = receive(QUERY_SIZE_MAX + 1)  # One byte more than allowed tells that it was longer.
@@ -150,16 +155,18 @@ class Server:
             except OSError:
                 continue  # An ICMP error for an earlier answer: some systems report it here.
             arrived += 1
-            entry = find(wire, peer[0])
-            if entry is None or (limiter is not None and limiter.is_limited(peer[0], entry[4], now)):
-                reply = self._answer_udp(wire, peer[0], counted=entry is not None)
+            found = find(wire, peer[0])
+            if found is None or (
+                limiter is not None and found[2] is not None and limiter.is_limited(peer[0], found[2], now)
+            ):
+                reply = self._answer_udp(wire, peer[0], counted=found is not None)
                 if reply is None:
                     continue
             else:
-                tails, tally = entry[0], entry[1]
+                reply, tally, group = found
                 tally.count += 1
                 remembered += 1
-                reply = wire[:2] + (tails[0] if len(tails) == 1 else tails[wire[1] % len(tails)])
+                vouched += group is None
             if self._log is not None:
                 self._log.saw(wire, peer[0], reply)
             try:
@@ -168,6 +175,7 @@ class Server:
                 self._counters.add(Counter.DNS_UNSENT)
         self._counters.add(Counter.DNS_QUERIES_UDP, arrived)
         self._counters.add(Counter.DNS_REMEMBERED, remembered)
+        self._counters.add(Counter.DNS_VOUCHED, vouched)
 
     def _answer_udp(self, wire: bytes, source: str, *, counted: bool) -> bytes | None:
         """The answer to a query that is not remembered, or over the limit (then it is `counted` already)."""

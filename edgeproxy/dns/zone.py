@@ -6,12 +6,13 @@ Names are compared, and kept here, in uncompressed wire form and lower case.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
+from edgeproxy.dns.names import text_strings, upwards, wire_name
 from edgeproxy.dns.policy import Policy, Pop
-from edgeproxy.dns.query import LABEL_MAX, NAME_MAX
 from edgeproxy.errors import ConfigError, Fault
 from edgeproxy.model import Distribution
 from edgeproxy.places.geography import Located, Location, covers
@@ -67,12 +68,13 @@ class Apex:
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a name was found: its zone, and what it is there; None when it does not exist."""
 
     apex: Apex
     content: Content | None
+    wildcard: bytes | None = None
+    """The name above the wildcard that stands for it, when one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Zone:
     """TXT records by name, each one's wire form (length-prefixed strings)."""
     negative: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
     """By apex: the names its SOA record mentions, and all above them within our zones."""
+    complete: bool = True
+    """All distributions are known. Until then nothing is said not to exist."""
 
     @staticmethod
     def build(
@@ -101,12 +105,17 @@ class Zone:
         *,
         serial: int = 1,
         locate: Callable[[Client], Located] | None = None,
+        complete: bool = True,
     ) -> Zone:
         """The zone of these settings. Raises ConfigError with everything that is wrong with them.
 
-        `locate` says where a client is that no network of the settings places.
+        `locate` says where a client is that no network of the settings places; `complete` as the field.
         """
-        return _Builder(settings, distributions, serial, locate).zone()
+        return _Builder(settings, distributions, serial, locate).zone(complete)
+
+    def with_distributions(self, settings: Settings, distributions: Sequence[Distribution], serial: int) -> Zone:
+        """The zone of the same settings and other distributions, all of them. Raises ConfigError as `build`."""
+        return _Builder(settings, distributions, serial, None, self.policy).zone(True)
 
     def find(self, name: bytes) -> Place | None:
         """What a name (wire form, lower case) is; None when it is in none of our zones."""
@@ -118,34 +127,8 @@ class Zone:
             # RFC 4592 §3.3.1: only the wildcard right below the closest name that exists can answer.
             encloser = next(suffix for suffix in upwards(name) if suffix in self.names)
             content = self.names.get(_STAR + encloser)
+            return Place(apex, content, None if content is None else encloser)
         return Place(apex, content)
-
-
-def wire_name(text: str) -> bytes:
-    """A name as text to its wire form in lower case. Raises ValueError saying what is wrong with it."""
-    labels = text.lower().removesuffix(".").split(".")
-    if not all(label and len(label) <= LABEL_MAX and label.isascii() and label.isprintable() for label in labels):
-        raise ValueError(f"expected a name of ASCII labels of 1 to {LABEL_MAX} characters with dots between them")
-    wire = b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0"
-    if len(wire) > NAME_MAX:
-        raise ValueError(f"expected a name of at most {NAME_MAX - 2} characters")
-    return wire
-
-
-def text_strings(text: str) -> bytes:
-    """A TXT record's data: strings of up to 255 bytes, each behind its length (RFC 1035 §3.3.14)."""
-    data = text.encode()
-    pieces = [data[start : start + 255] for start in range(0, len(data), 255)] or [b""]
-    return b"".join(bytes([len(piece)]) + piece for piece in pieces)
-
-
-def upwards(name: bytes) -> Iterator[bytes]:
-    """The name and every name above it, the root last."""
-    position = 0
-    while name[position]:
-        yield name[position:]
-        position += 1 + name[position]
-    yield b"\0"
 
 
 def _hosts(addresses: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -201,7 +184,10 @@ class _Builder:
         distributions: Sequence[Distribution],
         serial: int,
         locate: Callable[[Client], Located] | None,
+        policy: Policy | None = None,
     ) -> None:
+        """`policy`: one of the same settings, to be used again."""
+        self._known_policy = policy
         self._settings = settings
         self._distributions = distributions
         self._serial = serial
@@ -211,10 +197,10 @@ class _Builder:
         self._names: dict[bytes, Content] = {}
         self._texts: dict[bytes, tuple[bytes, ...]] = {}
 
-    def zone(self) -> Zone:
+    def zone(self, complete: bool) -> Zone:
         resolver = self._settings.resolver
         pops = self._pops()
-        policy = self._policy(resolver, pops)
+        policy = self._known_policy or self._policy(resolver, pops)
         self._add_zones(resolver)
         self._add_texts(resolver)
         for pop in pops.values():
@@ -236,6 +222,7 @@ class _Builder:
             https_records=resolver.https_records,
             texts=self._texts,
             negative={name: _mentioned(apex) for name, apex in self._apexes.items()},
+            complete=complete,
         )
 
     def _fault(self, place: str, value: str, expected: str) -> None:

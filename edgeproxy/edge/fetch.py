@@ -163,11 +163,14 @@ class Fetcher:
 
     async def _fetch_hole(self, errand: Errand, hole: Hole, refresh: bool, flight: Flight[Reply]) -> Landed:
         """The bytes that are missing; or whatever the origin has instead of the response that lacks them."""
+        ask = errand.ask
         asked = validation.for_part(errand.ask.request, hole.part.first, hole.part.last, hole.validator)
         reply = await self._send(errand, asked, refresh, flight)
         carried = received_part(reply.head)
         if carried is not None and partial.combines(hole.head, reply.head, reply.received_at):
             brings = carried.part is not None and carried.part.first <= errand.at <= carried.part.last
+            if refresh and reply.by_tier:
+                self._refreshed[errand.store_key, ask.generation] = True
             if brings and self._refusal(errand, reply, parts=True) is None:
                 return self._land(errand, flight, reply)
         instead = replace(errand, hole=None)
@@ -299,6 +302,7 @@ class Fetcher:
             first=first,
             length=reply.body.length if part is None else part.length,
             onto=onto,
+            memory_only=came.parts is not None and not partial.completable(came),
         )
         if deposit is None and errand.hole is not None:
             deposit = Deposit(None)  # not kept, but what is stored is of use with it only

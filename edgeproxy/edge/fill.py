@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Protocol
 
 from edgeproxy.errors import BodyAborted, DiskFailed
@@ -28,7 +28,9 @@ class Windows:
     """What fills that are not in memory as a whole may keep there: `total` bytes for all, `most` for one; and how much
     they may hand to the disk before it has written what it got: `owed_max` for all."""
 
-    def __init__(self, total: int, most: int, owed_max: int = 8 * 1024 * 1024) -> None:
+    def __init__(self, total: int, most: int, owed_max: int = 8 * 1024 * 1024, patience: float = 5) -> None:
+        """`patience`: seconds; a disk that writes nothing for so long is done without."""
+        self.patience = patience
         self._total = total
         self._most = most
         self._owed_max = owed_max
@@ -211,7 +213,7 @@ class Fill:
     async def _pump(self) -> None:
         while block := await self._body.read():
             if self._deposit.tape is not None:
-                await self._windows.room()
+                await self._in_time(self._windows.room())
             self._deposit.append(block)
             self._blocks.append(block)
             self._starts.append(self.received)
@@ -251,10 +253,19 @@ class Fill:
         """Let the disk take what it can, and let that go from here."""
         tape = self._deposit.tape
         if tape is not None:
-            await tape.drained()
+            if tape.backlog:
+                await self._in_time(tape.drained())
             if tape.failed:
                 self._deposit.lose()
         self._trim()
+
+    async def _in_time(self, waiting: Coroutine[object, None, None]) -> None:
+        """Wait for the disk, but not for ever: the fill can do without it."""
+        try:
+            async with asyncio.timeout(self._windows.patience):
+                await waiting
+        except TimeoutError:
+            self._deposit.lose()
 
     def _stop_if_unread(self) -> None:
         """Nobody reads, nobody is about to, and it is not worth finishing: do not even wait for the next byte."""

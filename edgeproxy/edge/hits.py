@@ -79,7 +79,7 @@ class Hits(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         ready = self._ready
         known = ready.get(data)
-        if known is None and ready is not NOTHING and data.find(b"\r\n\r\n") == len(data) - 4:
+        if known is None and ready is not NOTHING and data.endswith(b"\r\n\r\n"):
             known = self._match(data)
         if known is None or not self._answer(known, data):
             self._received(data)
@@ -106,7 +106,7 @@ class Hits(asyncio.Protocol):
         return self._answer(known, head)
 
     def _match(self, head: bytes) -> Known | None:
-        """What is known of another head that means the same as this one."""
+        """What is known of another head that means the same. Several heads are none: there is an empty line in them."""
         limits = self._door.limits
         if self._space is None or len(head) > limits.head_max:
             return None

@@ -2,7 +2,7 @@
 
     bytes of a head ──▶ Known ──▶ Asked ──▶ Reply      a head seen before: one look into a dict
            └─ lines ─▶ Family ───▶ Asked               another head that means the same (lines.py)
-                                     └── nothing ──▶   the pipeline; if that answers from memory, `learn`
+                                     └── nothing ──▶   the pipeline; what that answers from memory twice, `learn`
 
 An answer is given again while all of this holds; whatever is not certain is the pipeline's:
 
@@ -19,7 +19,8 @@ the memory, the older one goes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from edgeproxy.cloudfront.fields import REQUEST_ID_BYTES, request_ids
 from edgeproxy.edge import lines
@@ -52,7 +53,7 @@ _IDS = 256
 """Request ids made at a time."""
 
 _SEEN = 4096
-"""A head is remembered when it comes a second time, as far as so many slots can tell."""
+"""What comes a second time is worth remembering; so many slots tell whether it does."""
 
 _HEAD_OVERHEAD = 900
 _FAMILY_OVERHEAD = 900
@@ -160,15 +161,13 @@ class Space:
         if asked is None or asked.reply is None:
             return None
         known = Known(read[1], len(head), asked, asked.reply)
-        mark = hash(head)
-        if self._seen[mark % _SEEN] == mark:
+        if self._came_before(head):
             self._remember(head, known)
-        else:
-            self._seen[mark % _SEEN] = mark
         return known
 
-    def learn(self, ask: Ask, reply: Reply, found: Sequence[Held]) -> None:
-        """Remember the answer to a request."""
+    def learn(self, ask: Ask, found: Sequence[Held], prepare: Callable[[], Reply | None]) -> None:
+        """Remember the answer to a request that is answered so for the second time: to prepare one costs as much as to
+        give it once, and most are not asked for again."""
         cut = lines.cut(ask.incoming.raw)
         if cut is None:
             return
@@ -177,6 +176,11 @@ class Space:
         if read is None:
             return
         family = self.families.get(cut[0]) or self._older_family(cut[0])
+        if (family is None or read[0] not in family.asked) and not self._came_before(cut[0] + read[0]):
+            return
+        reply = prepare()
+        if reply is None:
+            return
         if family is None or family.reader.matters != reader.matters:
             if family is not None:
                 self._lane.let_go(family)
@@ -192,6 +196,14 @@ class Space:
         family.weight += weight
         self._lane.watch(asked, reply)
         self._lane.charge(weight)
+
+    def _came_before(self, text: bytes) -> bool:
+        mark = hash(text)
+        place = mark % _SEEN
+        if self._seen[place] == mark:
+            return True
+        self._seen[place] = mark
+        return False
 
     def grow_older(self) -> None:
         """Forget what was not asked for lately, and count all the rest as that."""
@@ -297,16 +309,20 @@ class Lane:
         if not ask.incoming.raw or ask.serving is not self._serving or not _is_plain(ask, stored):
             return
         space = self.space(ask.incoming.client, ask.incoming.head.scheme)
-        reply = None if space is None else prepare(ask, stored, self._answers, self.recorder)
-        if space is None or reply is None:
-            return
+        if space is not None:
+            space.learn(ask, found, partial(self._prepared, ask, stored))
+
+    def _prepared(self, ask: Ask, stored: Stored) -> Reply | None:
+        reply = prepare(ask, stored, self._answers, self.recorder)
+        if reply is None:
+            return None
         # What was applied meanwhile is looked at when it is first used (`standing` is unlike any other until then).
         reply.bucket = self._page.bucket(resource(ask.request, ask.distribution))
         reply.generation = ask.generation
         if ask.owner is not None:
             reply.edition_bucket, reply.edition = self._page.bucket(ask.key), stored.terms.edition
         self._counters.add(Counter.LANE_LEARNT)
-        space.learn(ask, reply, found)
+        return reply
 
     def forget(self, serving: Serving) -> None:
         """Another configuration: nothing that is known holds."""

@@ -57,7 +57,7 @@ class Listener:
         self._empty.set()
         self.connections: set[Connection] = set()
         self._accepted: dict[Connection, socket.socket] = {}
-        """Of connections that do not know their socket, and whose round-trip time is asked for at their end."""
+        """Of connections that do not know their socket, and whose round-trip time is asked for."""
         for listening in self._sockets:
             listening.setblocking(False)
         self._start_accepting()
@@ -91,8 +91,7 @@ class Listener:
         self.connections.discard(connection)
         accepted = self._accepted.pop(connection, connection.accepted)
         if accepted is not None and self._door.round_trips is not None:
-            # At the end of a connection, so that each counts once, with the most that was learnt of it.
-            self._door.round_trips.sample(accepted, connection.client.address)
+            self._door.round_trips.ended(accepted, self._door.monotonic())
         self._left(connection.client.address)
 
     # Accepting
@@ -150,8 +149,10 @@ class Listener:
             self._door.counters.add(Counter.CONNECTIONS_OPEN)
         self._empty.clear()
         connection = Connection(self._door, self, address, port, accepted if self._context is None else None)
-        if self._door.round_trips is not None and self._context is not None:
-            self._accepted[connection] = accepted
+        if self._door.round_trips is not None:
+            self._door.round_trips.opened(accepted, address)
+            if self._context is not None:
+                self._accepted[connection] = accepted
         task = self._loop.create_task(self._enter(accepted, connection))
         self._entering.add(task)
         task.add_done_callback(lambda entered: self._entered(entered, accepted, connection))

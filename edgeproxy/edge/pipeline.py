@@ -98,7 +98,8 @@ class Pipeline:
         self.flights: Flights[Reply] = Flights(fills, counters, clocks.wall, lambda reply: reply.body.close())
         self._searches = Searches(store.memory, page, ledger)
         cache = serving.settings.cache
-        windows = Windows(fills.windows, fills.window, min(cache.disk_queue, cache.disk // 8) // 4)
+        owed_max = min(cache.disk_queue, cache.disk // 8) // 4
+        windows = Windows(fills.windows, fills.window, owed_max, cache.disk_timeout)
         self._fetcher = Fetcher(store, nexthop, page, ledger, counters, clocks, self._searches, windows)
         self._supply = Supply(place, store, self.flights, self._fetcher, page, ledger, counters, clocks)
         spans = Spans(store, self._supply, self.flights, self._fetcher, windows, counters)
@@ -199,7 +200,7 @@ class Pipeline:
         now = self._clocks.wall()
         found = self._supply.in_memory(ask, now)
         decision = self._decide(ask, found, now)
-        if isinstance(decision, Fetch) and self._supply.may_be_on_disk(ask):
+        if isinstance(decision, Fetch | Unsatisfiable) and self._supply.may_be_on_disk(ask):
             found = await self._supply.anywhere(ask, now)
             decision = self._decide(ask, found, now)
         if isinstance(decision, Fetch) and not found and ask.serving.settings.cache.no_vary_search:
@@ -287,6 +288,7 @@ class Pipeline:
         """Several parts of something that is not stored: the first tells what the others are parts of. One fetch each
         then, shared with others; instead of an answer that nobody else can use."""
         ask.learned = True
+        ask.trace.reason = reason
         errand = Errand(ask, (), None, False)
         errand.narrowed = foremost(ask.request.headers, ask.serving.settings.fills.interval)
         landing = await self._landing(errand, reason)

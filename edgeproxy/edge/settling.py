@@ -82,7 +82,8 @@ class Settler:
             raise AssertionError("a part without the length of its whole")
         onto = self._onto(head)
         terms = self.terms(head if onto is None else onto[1])
-        self.store.commit_part(self.deposit, self.key, head, terms, length, onto)
+        addable = partial.completable(head)
+        self.store.commit_part(self.deposit, self.key, head, terms, length, onto, addable=addable)
 
     def _onto(self, head: StoredHead) -> tuple[Stored, StoredHead] | None:
         """The response in memory that this is a part of, and its head with this part."""

@@ -58,13 +58,18 @@ class Supply:
 
     def may_be_on_disk(self, ask: Ask) -> bool:
         """Whether `anywhere` may find more than `in_memory` does."""
-        return not ask.refresh and ask.owner is None and self._store.may_load(ask.key)
+        if ask.refresh or ask.owner is not None:
+            return False
+        return self._store.may_load(ask.key) or (
+            ask.request.method == "HEAD" and self._store.may_load(head_key(ask.key))
+        )
 
     async def anywhere(self, ask: Ask, now: float) -> list[Held]:
         """As `in_memory`, with what is on disk."""
-        found = list(await self._store.load(ask.key, now))
-        if ask.request.method == "HEAD":
-            found += self._store.find(head_key(ask.key), now)
+        keys = [ask.key, head_key(ask.key)] if ask.request.method == "HEAD" else [ask.key]
+        found: list[Held] = []
+        for key in keys:
+            found += await self._store.load(key, now) if self._store.may_load(key) else self._store.find(key, now)
         return self._usable(ask, found)
 
     async def again(self, ask: Ask, head: StoredHead) -> Held | None:

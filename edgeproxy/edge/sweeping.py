@@ -17,7 +17,7 @@ from edgeproxy.model import AsOf
 from edgeproxy.outcome import StoredHead
 from edgeproxy.telemetry.counters import Counter, Counters
 
-STEP = 16
+STEP = 32
 """Keys looked at before others have their turn: a fraction of a millisecond."""
 PAUSE = 0.001
 """Seconds until the next step: of a busy worker's time the sweep takes a tenth or so."""

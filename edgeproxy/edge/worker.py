@@ -31,6 +31,7 @@ from edgeproxy.model import Mode, Rules
 from edgeproxy.outcome import Result
 from edgeproxy.settings import Cache, Connections, KiB
 from edgeproxy.store.disk import DiskStore
+from edgeproxy.store.layer import Layer
 from edgeproxy.store.memory import MemoryStore
 from edgeproxy.store.tiers import Tiers
 from edgeproxy.telemetry.log import AccessLog
@@ -74,15 +75,17 @@ class Worker:
         clocks: Clocks,
         tls: ssl.SSLContext | None,
         ledger: Ledger | None = None,
+        layer: Layer | None = None,
     ) -> None:
-        """`ledger`: where there is a control plane."""
+        """`ledger`: where there is a control plane. `layer`: the system calls of the disk tier, when they are not the
+        system's own."""
         self.place = place
         self.page = page
         self.counters = page.rows[place.worker]
         settings = serving.settings
         self.log = AccessLog(settings.log, data_dir, self.counters)
         self._clocks = clocks
-        self.store = self._store(settings.cache, data_dir)
+        self.store = self._store(settings.cache, data_dir, layer)
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = self.ledger = ledger or Ledger(page)
@@ -97,8 +100,9 @@ class Worker:
         self._listeners: list[Listener] = []
         self.round_trips = RoundTrips(settings.connections.rtt_networks_max)
         """How far this worker's viewers are."""
+        self._asking: asyncio.Task[None] | None = None
 
-    def _store(self, settings: Cache, data_dir: Path) -> Tiers:
+    def _store(self, settings: Cache, data_dir: Path, layer: Layer | None) -> Tiers:
         """Memory, and the disk behind it."""
         largest = min(settings.object_max, settings.memory_object_max)
         memory = MemoryStore(settings.memory, largest, settings.variants_max, self.counters)
@@ -112,8 +116,8 @@ class Worker:
             held = range(self.place.worker, self.place.shards, workers)
             era, boot = self.page.era, self.page.boot
             wall, monotonic = self._clocks.wall, self._clocks.monotonic
-            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic)
-        return Tiers(memory, disk, owns, settings.promote_max, self._clocks.wall)
+            disk = DiskStore(data_dir / "store", held, settings, era, boot, self.counters, wall, monotonic, layer)
+        return Tiers(memory, disk, owns, settings.promote_max, settings.object_max, self._clocks.wall)
 
     async def start(self, sockets: Sockets) -> None:
         """Accept connections from now on."""
@@ -121,6 +125,9 @@ class Worker:
         await self.store.start()
         self._sweeper.start()
         viewers = self._door(Peer.VIEWER)
+        interval = self.pipeline.serving.settings.connections.rtt_interval
+        if viewers.round_trips is not None and interval:
+            self._asking = asyncio.create_task(self._ask_viewers(viewers.round_trips, interval), name="round trips")
         if sockets.http:
             self._listeners.append(await listen(viewers, sockets.http, None))
         if sockets.https:
@@ -141,6 +148,9 @@ class Worker:
 
     async def close(self) -> None:
         """Stop everything now."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 await listener.close()
@@ -154,6 +164,11 @@ class Worker:
     def explain(self, question: Question) -> Explanation:
         """What would become of a request here. Raises ValueError for a question that is none."""
         return self.pipeline.explain(question)
+
+    async def _ask_viewers(self, round_trips: RoundTrips, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            round_trips.sweep(self._clocks.monotonic())
 
     def _door(self, peer: Peer) -> Door:
         cloudfront = self.pipeline.serving.default_rules is Rules.CLOUDFRONT

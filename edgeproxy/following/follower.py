@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from edgeproxy.errors import EdgeError, OriginError, OriginInvalid
-from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Withdrawn, decode
+from edgeproxy.feed import LINE_MAX, Beat, Deployed, Heard, Hello, Invalidated, Line, Marker, Noticed, Withdrawn, decode
 from edgeproxy.feed import encode as line_of
 from edgeproxy.following.kept import Kept, Update
 
@@ -57,9 +57,11 @@ class Follower:
         boottime: Callable[[], float],
         chance: Callable[[], float],
         leased: Callable[[int, float], None] = lambda number, until: None,
+        noticed: Callable[[Noticed], None] = lambda noticed: None,
     ) -> None:
         """`leased` is told until when the control plane counts on the node, on the boot-time clock, provided that all
-        up to a number is applied; 0 for ever."""
+        up to a number is applied; 0 for ever. `noticed` hears what it says of nodes, where it says so to whoever
+        follows like this."""
         self._whom = whom
         self._kept = kept
         self._apply = apply
@@ -67,6 +69,7 @@ class Follower:
         self._boottime = boottime
         self._chance = chance
         self._leased = leased
+        self._noticed = noticed
         self.caught_up = asyncio.Event()
         """It has once known all there was to know."""
         self.usable = asyncio.Event()
@@ -91,18 +94,12 @@ class Follower:
         pause = FIRST_PAUSE
         while not self._leaving:
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    lines: asyncio.Queue[Line] = asyncio.Queue(QUEUE_MAX)
-                    reading = tasks.create_task(self._read(lines), name="feed: read")
-                    following = tasks.create_task(self._follow(lines), name="feed: follow")
-                    reading.add_done_callback(lambda _, task=following: task.cancel())  # type: ignore[misc]  # its default
-            except* (aiohttp.ClientError, OSError, TimeoutError, EdgeError, ValueError) as errors:
-                why = errors.exceptions[0]
+                await self._connection()
+            except (aiohttp.ClientError, OSError, TimeoutError, EdgeError, ValueError) as why:
                 if self.failures == 0 and not self._leaving:
                     log.warning("the feed of %s is lost: %s", self._whom.url, str(why) or type(why).__name__)
-            if self.connected:
+            if self.failures == 0:  # it had been let in
                 pause = FIRST_PAUSE
-            self.connected = False
             self.failures += 1
             if self._applied is not None:
                 self.usable.set()
@@ -140,6 +137,26 @@ class Follower:
 
     # The connection ---------------------------------------------------------------------------------------------------
 
+    async def _connection(self) -> None:
+        """One connection, from its beginning to its end. Raises what ended it.
+
+        No TaskGroup: one that is cancelled while a child of it fails forgets that it was cancelled.
+        """
+        loop, lines = asyncio.get_running_loop(), asyncio.Queue[Line](QUEUE_MAX)
+        tasks = (
+            loop.create_task(self._read(lines), name="feed: read"),
+            loop.create_task(self._follow(lines), name="feed: follow"),
+        )
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
     async def _read(self, lines: asyncio.Queue[Line]) -> None:
         """Bring lines from the control plane, until it ends. Raises what went wrong."""
         epoch, number = await asyncio.to_thread(self._kept.position)
@@ -175,7 +192,10 @@ class Follower:
                         if isinstance(line, Hello):
                             patience = BEATS_MISSED * line.heartbeat
                             self.connected = True
-                        await lines.put(line)
+                        if isinstance(line, Noticed):
+                            self._noticed(line)  # at once: nothing needs to be written down first
+                        else:
+                            await lines.put(line)
         finally:
             self.connected = False
             self._ended.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 EARTH_RADIUS_KM = 6371.0
 KM_PER_MS = 100.0
@@ -12,8 +13,7 @@ DETOUR, HANDLING_MS = 1.6, 5.0
 """Real paths are one and a half to two times as long as straight ones, and end in an access network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):  # made for each network that asks: three times as fast as a frozen dataclass
     """Where something is, as far as known: degrees north and east, both or neither; country as ISO 3166-1 alpha-2."""
 
     latitude: float | None = None
@@ -63,7 +63,8 @@ def vector(place: Location) -> Vector:
     assert place.latitude is not None
     assert place.longitude is not None
     north, east = math.radians(place.latitude), math.radians(place.longitude)
-    return math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)
+    near_axis = math.cos(north)
+    return near_axis * math.cos(east), near_axis * math.sin(east), math.sin(north)
 
 
 def arc_km(one: Vector, other: Vector) -> float:

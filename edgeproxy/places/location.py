@@ -107,20 +107,21 @@ def _colons(address: int) -> str:
 
 
 def _location(record: object) -> Location | None:
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):  # what maxminddb makes of a map
         return None
-    nested = record.get("location")
-    point = nested if isinstance(nested, Mapping) else record
+    nested, country = record.get("location"), record.get("country")
+    point = nested if isinstance(nested, dict) else record
     north, east = _degrees(point.get("latitude"), 90), _degrees(point.get("longitude"), 180)
     if north is None or east is None:
         north = east = None
-    country = record.get("country")
-    code = country.get("iso_code") if isinstance(country, Mapping) else record.get("country_code")
+    code = country.get("iso_code") if isinstance(country, dict) else record.get("country_code")
     return Location(north, east, code if isinstance(code, str) else "")
 
 
 def _degrees(value: object, most: float) -> float | None:
     """A flat database may hold numbers as text."""
+    if type(value) is float and -most <= value <= most:
+        return value
     if isinstance(value, str):
         try:
             value = float(value)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):  # made for each network that asks: three times as fast as a frozen dataclass
     """What is known of where a client is: the first `prefix` bits of an address of `bits` bits, the rest zero."""
 
     address: int

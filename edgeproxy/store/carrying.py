@@ -327,11 +327,14 @@ class Carrying:
             if writer.replaces is None or not writer.replaces.file:
                 shard.doom(body)
             return
-        piece = writer.end_run()
-        if piece is not None and not body.gone:
-            body.log([piece])
-        if not body.gone:
-            writer.promise.spend(max(shard.measure(body), 0))
+        try:
+            piece = writer.end_run()
+            if piece is not None and not body.gone:
+                body.log([piece])
+            if not body.gone:
+                writer.promise.spend(max(shard.measure(body), 0))
+        except FileNotFoundError:
+            writer.fail()  # somebody removed it
         if writer.replaces is not None and writer.replaces.file:
             self._finish_extension(shard, order, body)
         elif writer.failed or not self._finish_new(shard, order, body):

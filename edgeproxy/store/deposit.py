@@ -22,7 +22,7 @@ def _no_tape() -> DiskWriter | None:
 class Deposit:
     """Takes the bytes of one body, or from `first` on of a part of one."""
 
-    __slots__ = ("_at", "_settled", "_spill", "first", "tape", "writer")
+    __slots__ = ("_at", "_most", "_settled", "_spill", "first", "tape", "writer")
 
     def __init__(
         self,
@@ -30,12 +30,15 @@ class Deposit:
         tape: DiskWriter | None = None,
         spill: Callable[[], DiskWriter | None] = _no_tape,
         first: int = 0,
+        most: int | None = None,
     ) -> None:
-        """`writer`: into memory. `tape`: onto the disk. `spill` makes a tape when memory has no room after all."""
+        """`writer`: into memory. `tape`: onto the disk. `spill` makes a tape when memory has no room after all. A body
+        of unknown length that has more than `most` bytes is not kept."""
         self.writer = writer
         self.tape = tape
         self.first = first
         self._spill = spill
+        self._most = most
         self._settled = False
         self._at = first
 
@@ -66,7 +69,8 @@ class Deposit:
         return self._put(block)
 
     def _put(self, block: bytes) -> bool:
-        if self.tape is None or not self.tape.write(self._at, block):
+        too_long = self._most is not None and self._at + len(block) - self.first > self._most
+        if self.tape is None or too_long or not self.tape.write(self._at, block):
             self.lose()
             return False
         self._at += len(block)

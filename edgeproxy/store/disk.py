@@ -23,7 +23,7 @@ from edgeproxy.store import browsing
 from edgeproxy.store.carrying import Carrying
 from edgeproxy.store.files import OpenFiles
 from edgeproxy.store.filter import Filters, Uses
-from edgeproxy.store.large import Body, DamagedPiece
+from edgeproxy.store.large import Body, DamagedPiece, Gone
 from edgeproxy.store.layer import Layer
 from edgeproxy.store.memory import Terms
 from edgeproxy.store.orders import Begin, DropPiece, Finish, GiveUp, Order, Put, Rebuild, Refresh, Rehead, Remove, Write
@@ -220,20 +220,14 @@ class DiskStore:
         shard = self._writing.shards.get(record.shard)
         if shard is None or self._closed or record.shard in self._writing.blind:
             raise DiskFailed("the disk store is off")
-        body = shard.bodies.get(record.where.file)
-        if body is None:
-            body = await self._body(shard, record)
-        return await self.read_body(record.shard, record.key, body, first, end)
-
-    async def _body(self, shard: Shard, record: Record) -> Body:
         try:
-            return await self._reading.within_timeout(shard.body, record)
-        except (Damaged, FileNotFoundError):
+            body = shard.bodies.get(record.where.file) or await self._reading.body_of(shard, record)
+            return await self.read_body(record.shard, record.key, body, first, end)
+        except Gone:
+            shard.bodies.forget(record.where.file)
             number, hash = self._where(record.key)
             self._order(GiveUp(record.key, hash, number, record.id, record.row, True))
-            raise Damaged("a stored body is gone") from None
-        except OSError as error:
-            raise DiskFailed(f"the disk cannot be read: {error.strerror}") from None
+            raise
 
     async def read_body(self, shard: int, key: bytes, body: Body, first: int, end: int) -> bytes:
         """As `read`, of a large body."""
@@ -260,17 +254,8 @@ class DiskStore:
 
     async def settled(self) -> bool:
         """Wait until what was ordered so far is carried out; False when the disk takes too long for that, or is off."""
-        try:
-            async with asyncio.timeout(self._settings.disk_timeout):
-                for key in self._pending.under_way():
-                    if self._writing.off:
-                        return False
-                    if key in self._pending:
-                        self._queue.hurry()
-                        await self._pending.wait(key)
-        except TimeoutError:
-            return False
-        return True
+        hurry, off = self._queue.hurry, lambda: self._writing.off
+        return await self._pending.settled(self._settings.disk_timeout, hurry, off)
 
     async def entries(self, pattern: str | None, limit: int, after: str | None = None) -> browsing.Page:
         """Stored responses whose keys fit a glob, a page at a time. Raises ValueError for an `after` that is none."""

@@ -187,6 +187,10 @@ class DamagedPiece(Damaged):
         self.piece = piece
 
 
+class Gone(Damaged):
+    """The file of a large body is not there."""
+
+
 class Bodies:
     """The large bodies of one shard whose logs have been read: at most so many pieces in all. For several threads.
 
@@ -224,6 +228,12 @@ class Bodies:
         """It was removed."""
         with self._lock:
             self._known.pop(file, None)
+
+    def all_gone(self) -> None:
+        """No record names any of them any more."""
+        with self._lock:
+            for body in self._known.values():
+                body.gone = True
 
     def enter(self, body: Body) -> None:
         """Somebody begins to write it."""

@@ -69,8 +69,6 @@ def make_room(shard: Shard, carried: Carried) -> bool:
             elif not _stays(shard, row, hash & _UNSIGNED, carried):
                 shard.forget(row)
                 shard.tally.add(Counter.DISK_EVICTED)
-        if len(rows) < ROWS:
-            _discard(shard, segment)
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from edgeproxy.store.orders import Begin, DropPiece, Finish, GiveUp, Order, Rebuild, Remove, Write
 
@@ -34,9 +35,19 @@ class Pending:
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
 
-    def under_way(self) -> list[bytes]:
-        """All of them."""
-        return list(self._keys)
+    async def settled(self, seconds: float, hurry: Callable[[], None], off: Callable[[], bool]) -> bool:
+        """Wait until all that is under way now is done; False when that takes longer, or nothing is done now."""
+        try:
+            async with asyncio.timeout(seconds):
+                for key in list(self._keys):
+                    if off():
+                        return False
+                    if key in self._keys:
+                        hurry()
+                        await self.wait(key)
+        except TimeoutError:
+            return False
+        return True
 
     def dropped(self, key: bytes) -> bool:
         """The last of them removes everything under the key."""

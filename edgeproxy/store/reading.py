@@ -14,9 +14,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from edgeproxy.errors import DiskFailed
+from edgeproxy.errors import Damaged, DiskFailed
 from edgeproxy.store.index import is_beyond_use
-from edgeproxy.store.large import Body
+from edgeproxy.store.large import Body, Gone
+from edgeproxy.store.records import Record
 from edgeproxy.store.shard import Found, Shard
 from edgeproxy.store.tally import Tally
 from edgeproxy.telemetry.counters import Counter
@@ -88,13 +89,23 @@ class Reading:
             self._failed(error)
             return Found()
 
+    async def body_of(self, shard: Shard, record: Record) -> Body:
+        """A large body, its log read. Raises Gone and DiskFailed."""
+        try:
+            return await self.within_timeout(shard.body, record)
+        except (Damaged, FileNotFoundError):
+            raise Gone("a stored body is gone") from None
+        except OSError as error:
+            self._failed(error)
+            raise DiskFailed(f"the disk cannot be read: {error.strerror}") from None
+
     async def bytes_of(self, body: Body, first: int, end: int) -> bytes:
         """As Body.read, on the loop if memory has the bytes. Raises Damaged and DiskFailed."""
         try:
             data = body.read_now(first, end)
             return await self.within_timeout(body.read, first, end) if data is None else data
         except FileNotFoundError:
-            return b""
+            raise Gone("a stored body is gone") from None
         except OSError as error:
             self._failed(error)
             raise DiskFailed(f"the disk cannot be read: {error.strerror}") from None

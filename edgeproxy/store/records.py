@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 
 from xxhash import xxh3_64_intdigest
@@ -27,6 +27,7 @@ from edgeproxy.model import AsOf
 from edgeproxy.outcome import StoredHead
 from edgeproxy.store.intervals import Intervals
 from edgeproxy.store.memory import Terms
+from edgeproxy.values import value
 
 VERSION = 1
 INTERVALS_MAX = 1024
@@ -39,7 +40,7 @@ _ABSENT = 0xFFFFFFFF
 VaryValues = tuple[tuple[bytes, bytes | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Bytes:
     """Where a record's bytes are, and how they are known.
 
@@ -54,7 +55,7 @@ class Bytes:
     logged: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Record:
     """One stored response on disk."""
 
@@ -81,7 +82,7 @@ class Record:
         return self.intervals == ((0, self.length),)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Light:
     """What sweeping needs to know of a record."""
 

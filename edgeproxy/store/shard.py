@@ -132,6 +132,7 @@ class Shard:
         """Begin anew. What was here is of no use any more; it is removed bit by bit (leaving.py)."""
         with suppress(AttributeError):  # it may be the opening that failed
             self.index.close()
+            self.bodies.all_gone()
         self.files.forget_under(self.folder)
         number = 1 + max((int(name[4:]) for name in self.old()), default=0)
         away = os.path.join(self.folder, f"old-{number}")

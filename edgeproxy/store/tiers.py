@@ -43,6 +43,15 @@ Held: TypeAlias = Stored | Copy
 """A stored response, wherever its bytes are."""
 
 
+@dataclass(eq=False, slots=True)
+class _Load:
+    """A key being looked up on disk."""
+
+    task: asyncio.Task[list[Held]] | None = None
+    outdated: bool = False
+    """What is kept under it has changed since."""
+
+
 def with_head(held: Held, head: StoredHead) -> Held:
     """The same bytes under a newer head, whatever parts it names: those that are there do not change by it."""
     return replace(held, head=head)
@@ -57,6 +66,7 @@ class Tiers:
         disk: DiskStore | None,
         owns: Callable[[bytes], bool],
         promote_max: int,
+        object_max: int,
         wall: Callable[[], float],
     ) -> None:
         """`owns` tells of which keys this worker keeps the copy on disk; bodies up to `promote_max` bytes come into
@@ -66,7 +76,8 @@ class Tiers:
         self.owns = owns
         self._promote_max = min(promote_max, PIECE_MAX)
         self._wall = wall
-        self._loading: dict[bytes, asyncio.Task[list[Held]]] = {}
+        self._largest = object_max
+        self._loading: dict[bytes, _Load] = {}
 
     def find(self, key: bytes, now: float) -> Sequence[Stored]:
         """What memory holds under a key, the most recently stored last."""
@@ -80,14 +91,29 @@ class Tiers:
         """Everything kept under a key, in memory and on disk. Those who ask at the same time are answered together."""
         loading = self._loading.get(key)
         if loading is None:
-            loading = self._loading[key] = asyncio.get_running_loop().create_task(self._load(key, now), name="load")
-            loading.add_done_callback(lambda _: self._loading.pop(key, None))
-        from_disk = await asyncio.shield(loading)
+            loading = self._loading[key] = _Load()
+            loading.task = asyncio.get_running_loop().create_task(self._load(key, now, loading), name="load")
+        assert loading.task is not None, "it was made with it"
+        from_disk = await asyncio.shield(loading.task)
         in_memory = list(self.memory.find(key, now))
         found: list[Held] = [each for each in from_disk if isinstance(each, Copy)]
         return _united(found, in_memory)
 
-    async def _load(self, key: bytes, now: float) -> list[Held]:
+    async def _load(self, key: bytes, now: float, loading: _Load) -> list[Held]:
+        try:
+            found = await self._from_disk(key, now, loading)
+            return [] if loading.outdated else found
+        finally:
+            if self._loading.get(key) is loading:
+                del self._loading[key]
+
+    def _changes(self, key: bytes) -> None:
+        """What is being read from disk for this key is not what is kept any more."""
+        loading = self._loading.pop(key, None)
+        if loading is not None:
+            loading.outdated = True
+
+    async def _from_disk(self, key: bytes, now: float, loading: _Load) -> list[Held]:
         disk = self.disk
         assert disk is not None, "may_load said so"
         records = await disk.find(key, now)
@@ -96,12 +122,12 @@ class Tiers:
             copy = copy_of(record)
             if not record.whole or record.length > self._promote_max:
                 found.append(copy)
-            elif (promoted := await self._promote(disk, copy)) is not None:
+            elif (promoted := await self._promote(disk, copy, loading)) is not None:
                 found.append(promoted)
         return found
 
-    async def _promote(self, disk: DiskStore, copy: Copy) -> Held | None:
-        """Into memory, unless something under the same Vary has come there meanwhile. None: its bytes are damaged."""
+    async def _promote(self, disk: DiskStore, copy: Copy, loading: _Load) -> Held | None:
+        """Into memory, unless something under the same Vary has come there meanwhile. None: it is of no use."""
         blocks = [] if copy.record.body is None else [copy.record.body]
         position = sum(map(len, blocks))
         try:
@@ -110,7 +136,9 @@ class Tiers:
                 position += len(blocks[-1])
         except DiskFailed:
             return None
-        if any(stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, self._wall())):
+        if loading.outdated or any(
+            stored.head.vary == copy.head.vary for stored in self.memory.find(copy.key, self._wall())
+        ):
             return None
         writer = self.memory.begin(copy.key, copy.length)
         if writer is None:
@@ -140,21 +168,24 @@ class Tiers:
         first: int = 0,
         length: int | None,
         onto: Held | None = None,
+        memory_only: bool = False,
     ) -> Deposit | None:
         """A place for `size` bytes from `first` on of a body of `length` bytes (None: unknown); None when there is
         none. `onto`: the stored response that they are further bytes of."""
 
         def tape() -> DiskWriter | None:
-            if self.disk is None or not self.owns(key):
+            if self.disk is None or memory_only or not self.owns(key):
                 return None
             if isinstance(onto, Copy):
                 return self.disk.extend(onto.record, head, terms)
             return self.disk.begin(key, head, terms, length)
 
+        if size is not None and size > self._largest:
+            return None
         if size is None or size <= self.memory.object_max:
             writer = self.memory.begin(key, size)
             if writer is not None:
-                return Deposit(writer, None, tape, first)
+                return Deposit(writer, None, tape, first, self._largest)
         made = tape()
         if made is None:
             return None
@@ -163,12 +194,14 @@ class Tiers:
     async def commit(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
         """A body is whole: keep it."""
         if deposit.tape is not None:
+            self._changes(key)
             await deposit.settle(head, trailers, terms)
         else:
             self.commit_at_once(deposit, key, head, trailers, terms)
 
     def commit_at_once(self, deposit: Deposit, key: bytes, head: StoredHead, trailers: Headers, terms: Terms) -> None:
         """The same for a body that is in memory."""
+        self._changes(key)
         writer = deposit.writer
         if writer is not None and writer.commit(head, trailers, terms) and writer.stored is not None:
             self._behind(key, head, trailers, terms, 0, writer.stored.blocks, writer.length)
@@ -181,17 +214,25 @@ class Tiers:
         terms: Terms,
         length: int,
         onto: tuple[Stored, StoredHead] | None,
+        *,
+        addable: bool,
     ) -> None:
         """What came into memory is a part of a body of `length` bytes, as `head` says. `onto`: the stored response in
-        memory that it belongs to, and its head with this part."""
+        memory that it belongs to, and its head with this part. `addable`: other parts may be added to it, for certain;
+        a part to which none may is not for the disk, which adds parts to one another.
+        """
         writer = deposit.writer
         if writer is None:
             return
+        self._changes(key)
         if onto is None:
             writer.commit_part(head, terms, deposit.first, length)
         else:
             writer.extend(onto[0], onto[1], terms, deposit.first)
-        self._behind(key, head, Headers(), terms, deposit.first, writer.blocks, length)
+        if addable:
+            self._behind(key, head, Headers(), terms, deposit.first, writer.blocks, length)
+        elif self.disk is not None and self.owns(key):
+            self.disk.remove((key, head.vary))
 
     def _behind(
         self,
@@ -214,6 +255,10 @@ class Tiers:
 
     async def close(self, deadline: float) -> None:
         """Write what waits, at most `deadline` seconds."""
+        tasks = [loading.task for loading in self._loading.values() if loading.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.disk is not None:
             await self.disk.close(deadline)
 
@@ -224,6 +269,7 @@ class Tiers:
 
     def refresh(self, held: Held, head: StoredHead, terms: Terms) -> Held:
         """The same bytes under a newer head. Returns the new entry."""
+        self._changes(held.key)
         stored = held.stored if isinstance(held, Copy) else held
         if self.disk is not None and self.owns(held.key):
             self.disk.refresh(held.record if isinstance(held, Copy) else (held.key, held.head.vary), head, terms)
@@ -237,6 +283,7 @@ class Tiers:
 
     def remove(self, held: Held) -> None:
         """Forget one response."""
+        self._changes(held.key)
         stored = held.stored if isinstance(held, Copy) else held
         if stored is not None:
             self.memory.remove(stored)
@@ -245,6 +292,7 @@ class Tiers:
 
     def drop(self, key: bytes) -> int:
         """Forget everything under a key; how many variants of it memory held."""
+        self._changes(key)
         if self.disk is not None and self.owns(key):
             self.disk.drop(key)
         return self.memory.drop(key)

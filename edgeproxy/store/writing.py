@@ -182,6 +182,7 @@ class Writing:
             self._give_up(shard.number, orders, outcome)
         except Exception:  # a fault of ours: what these orders were about must not be found again
             _log.exception("the disk tier met an unexpected fault")
+            self.flood(shard.number)
             self._give_up(shard.number, orders, outcome)
         else:
             outcome.done = orders
@@ -211,6 +212,8 @@ class Writing:
             if not body.log(pieces):
                 self._means.tally.add(Counter.DISK_REFUSED_SPACE)
             writer.promise.spend(max(shard.measure(body), 0))
+        except FileNotFoundError:
+            writer.fail()  # somebody removed it; a folder that has vanished is noticed elsewhere
         except OSError as error:
             writer.fail()
             self._fault(error)
@@ -311,6 +314,7 @@ class Writing:
     def _give_up(self, number: int, orders: list[Order], outcome: Outcome) -> None:
         """These are not carried out. What must not come back is kept for later."""
         outcome.done, outcome.held = [], []
+        later = number not in self._to_wipe and (self.off or number not in self.shards)
         for order in orders:
             keep = False
             match order:
@@ -330,7 +334,8 @@ class Writing:
                     outcome.rebuilt = (number, None)
                 case _:
                     pass
-            (outcome.held if keep and number not in self._to_wipe else outcome.done).append(order)
+            # A shard that began anew, or is about to, has nothing that could come back.
+            (outcome.held if keep and later else outcome.done).append(order)
         held = self._held[number]
         held.extend(outcome.held)
         if len(held) > self._means.held_max:

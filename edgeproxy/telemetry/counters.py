@@ -186,6 +186,10 @@ class Counter(IntEnum):
     DNS_CHOSEN_FAILOVER = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="failover"')
     DNS_CHOSEN_FAIL_OPEN = ("edgeproxy_dns_chosen_total", "POPs chosen, by reason.", 'reason="fail_open"')
     DNS_CHECKS_FAILED = ("edgeproxy_dns_checks_failed_total", "Health checks of POPs that failed.")
+    DNS_NOTICES = (
+        "edgeproxy_dns_notices_total",
+        "What the control plane noticed of POPs that are checked.",
+    )
     DNS_LOG_DROPPED = ("edgeproxy_dns_log_dropped_total", "Query log lines dropped: the disk was too slow, or failed.")
     DNS_TCP_CONNECTIONS = ("edgeproxy_dns_tcp_connections_total", "TCP connections to the resolver accepted.")
     DNS_TCP_OPEN = ("edgeproxy_dns_tcp_open", "TCP connections to the resolver open now.", "", True)

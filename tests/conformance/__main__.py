@@ -1,7 +1,9 @@
 """Plays every case and prints the scoreboard: how many of each kind are satisfied, chapter by chapter.
 
-python -m tests.conformance [--through rules|pop|pop2|tiers]
+python -m tests.conformance [--through rules|pop|pop2|tiers] [--disk]
 python -m tests.conformance --lanes --through pop|pop2|tiers     whether the hit lane answers as the pipeline does
+
+With --disk the nodes have one, and forget what is in memory after each request.
 """
 
 from __future__ import annotations
@@ -36,14 +38,15 @@ def scoreboard(runner: Callable[[Case], list[str]], exceptions: Mapping[str, str
     return lines, sum(case.id not in exceptions for case, _ in failures)
 
 
-def main(through: str) -> int:
+def main(through: str, disk: bool = False) -> int:
     """Play all cases through the rules alone, or through nodes over sockets, one set of nodes a case."""
     if through == "rules":
         printed, failed = scoreboard(pure.play)
     else:
         arrangement = sockets.Arrangement(through)
         excused = {case: why for (case, where), why in sockets.EXCEPTIONS.items() if where is arrangement}
-        printed, failed = scoreboard(lambda case: asyncio.run(sockets.play(case, arrangement)), excused)
+        excused |= sockets.EXCEPTIONS_WITH_DISK if disk else {}
+        printed, failed = scoreboard(lambda case: asyncio.run(sockets.play(case, arrangement, disk=disk)), excused)
     sys.stdout.write("\n".join(printed) + "\n")
     return 1 if failed else 0
 
@@ -66,6 +69,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.conformance")
     choices = ["rules", *(each.value for each in sockets.Arrangement)]
     parser.add_argument("--through", choices=choices, default="rules")
+    parser.add_argument("--disk", action="store_true")
     parser.add_argument("--lanes", action="store_true")
     options = parser.parse_args()
-    sys.exit(compare(options.through) if options.lanes else main(options.through))
+    sys.exit(compare(options.through) if options.lanes else main(options.through, options.disk))

@@ -19,8 +19,8 @@ from tests.scripted import Viewer
 from tests.tier import Node
 from tests.wire import until
 
-TIMES = 3
-"""A request is sent so often: at the second the answer may be learnt, at the third it may come from the lane."""
+TIMES = 4
+"""A request is sent so often: at the second and third it may be a hit, then it is known, and comes from the lane."""
 
 _RANDOM = re.compile(rb"[\w-]{54}==|(?<=boundary=)[0-9a-f]{24}|(?<=\r\n--)[0-9a-f]{24}")
 _BOUNDARY = re.compile("boundary=[0-9a-f]{24}")

@@ -17,8 +17,10 @@ from edgeproxy.edge.admission import Admission
 from edgeproxy.edge.fetch import Fetcher
 from edgeproxy.edge.invalidation import Floor, Ledger
 from edgeproxy.edge.nexthop import NextHop
+from edgeproxy.edge.supply import Supply
 from edgeproxy.following import follower
 from edgeproxy.rules import floors
+from edgeproxy.rules.lookup import matches
 from edgeproxy.rules.validation import has_validator, later
 from edgeproxy.store import memory
 from tests.simulation import node
@@ -78,7 +80,11 @@ def _no_epoch() -> Sequence[Patch]:
 def _joins_any_fill() -> Sequence[Patch]:
     return [
         (Ledger, "reaches", lambda self, as_of, floor: True),
-        (pipeline.Pipeline, "_covers", lambda self, ask, head: True),
+        (
+            Supply,
+            "readable",
+            lambda self, ask, fill: fill.joinable and matches(fill.head, ask.request, ask.behavior.caching),
+        ),
     ]
 
 

@@ -101,7 +101,7 @@ class Worker:
         self.pipeline = Pipeline(
             place,
             machine.serving(),
-            Tiers(self.store, None, lambda key: True, 0, machine.wall),
+            Tiers(self.store, None, lambda key: True, 0, self.store.object_max, machine.wall),
             nexthop,
             machine.page,
             self.ledger,

@@ -16,6 +16,7 @@ def main() -> int:
     search.add_argument("--inputs", type=int, default=1_000_000)
     search.add_argument("--prefixes", type=int, default=10_000)
     search.add_argument("--rounds", type=int, default=900)
+    search.add_argument("--queries", type=int, default=1_000_000, help="made to fill the memory")
     crowd = names.add_parser("connections", help="what idle connections cost, and viewers that read nothing")
     crowd.add_argument("--idle", type=int, default=10_000)
     crowd.add_argument("--slow", type=int, default=1_000)
@@ -64,7 +65,7 @@ def main() -> int:
         case "control":
             return asyncio.run(control.run(options.cycles, options.seed))
         case _:
-            return dns.run(options.inputs, options.prefixes, options.rounds)
+            return dns.run(options.inputs, options.prefixes, options.rounds, options.queries)
 
 
 if __name__ == "__main__":
