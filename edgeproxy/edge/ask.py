@@ -42,6 +42,8 @@ class Ask:
     origin: Origin
     route: Route
     upgrade: bool
+    resource: bytes
+    """The name of what it is about, for generations."""
     key: bytes
     generation: int
     """Of the resource, when the head arrived: what is stored under another one is unusable."""

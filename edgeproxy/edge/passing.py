@@ -79,12 +79,15 @@ class Passing:
 
     def _spoil(self, ask: Ask, reply: Reply) -> None:
         for target in invalidated_targets(ask.request, reply.head):
-            self._page.next_generation(resource(replace(ask.request, target=target), ask.distribution))
+            if target == ask.request.target:
+                self._page.next_generation(ask.resource)
+            else:
+                self._page.next_generation(resource(replace(ask.request, target=target), ask.distribution))
 
     def _may_keep(self, ask: Ask, reply: Reply) -> bool:
         """Whether the answer to a POST may be used for a GET, and this worker is the one that keeps it."""
-        if ask.request.method != "POST":
-            return False
+        if ask.request.method != "POST" or b"content-location" not in reply.head.headers:
+            return False  # it does not say what it stands for (RFC 9110 section 9.3.3)
         workers = len(self._place.owners)
         if workers > 1 and owner_of(ask.key, self._place.shards, workers) != self._place.worker:
             return False
@@ -93,7 +96,7 @@ class Passing:
 
     async def _kept(self, ask: Ask, reply: Reply) -> Answer:
         """Store what a POST brought, as of the state that it made."""
-        ask.generation = self._page.generation(resource(ask.request, ask.distribution))
+        ask.generation = self._page.generation(ask.resource)
         errand = Errand(ask, (), None, hides_failures=False)
         start = partial(self._fetcher.keep, errand, reply)
         flight = self._flights.start(errand.key, self._fetcher.mark(ask), start)
