@@ -144,6 +144,7 @@ RICH = config(
 LEGACY = "CacheBehaviors.Items[1]"
 CHANGES: dict[str, tuple[str, Any]] = {
     "Aliases.Items": ("Aliases", items("a.test")),
+    "CacheTagConfig.HeaderName": ("CacheTagConfig", {"HeaderName": "X-Tags"}),
     "DefaultRootObject": ("DefaultRootObject", "index.html"),
     "Origins.Items.Id": ("Origins.Items[2].Id", "other"),
     "Origins.Items.DomainName": ("Origins.Items[0].DomainName", "other.example.com"),

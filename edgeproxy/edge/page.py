@@ -17,6 +17,7 @@ import mmap
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -72,6 +73,7 @@ class SharedPage:
         """Names the time since the machine started."""
         self._boot = boot.strip()[:64].ljust(64, b"\0")
         self._file = _opened(path)
+        weakref.finalize(self, os.close, self._file)
         self._memory = mmap.mmap(self._file, _HEAD_BYTES + 8 * BUCKETS)
         self.era = self._era(random_bytes)
         """Names the time in which generations and editions have not been forgotten."""
@@ -230,13 +232,13 @@ class SharedPage:
 
 
 def _opened(path: Path | None) -> int:
-    """The file, as long as it must be: what is not there yet is zeros. It stays open as long as the process lives."""
+    """The file, as long as it must be: what is not there yet is zeros. It stays open as long as the page lives."""
     if path is None:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     else:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if hasattr(os, "posix_fallocate"):
+    if path is not None and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, _HEAD_BYTES + 8 * BUCKETS)  # a mapped hole on a full disk would be fatal
     else:
         os.ftruncate(descriptor, _HEAD_BYTES + 8 * BUCKETS)
