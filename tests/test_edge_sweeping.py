@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from edgeproxy.edge.invalidation import Ledger
 from edgeproxy.edge.page import SharedPage
@@ -14,6 +15,8 @@ from edgeproxy.outcome import StoredHead
 from edgeproxy.rules.floors import Floors
 from edgeproxy.store.memory import MemoryStore, Terms
 from edgeproxy.telemetry.counters import Counter, Counters
+from tests.disk import disk
+from tests.messages import NOW
 from tests.wire import until
 
 
@@ -95,3 +98,19 @@ async def test_it_begins_by_itself_when_something_is_new_and_leaves_turns_to_oth
     place.invalidate(2, "/later")
     await until(lambda: place.counters[Counter.SWEPT] == 3 * STEP + 1)
     await sweeper.close()
+
+
+async def test_what_is_on_disk_is_swept_as_well(tmp_path: Path) -> None:
+    place = Place()
+    place.invalidate(7, "/a*")
+    async with disk(tmp_path) as store:
+        for path in (b"/a", b"/b"):
+            head = StoredHead(200, b"", Headers(), 0.0, 0.0, AsOf("e", 0))
+            store.put(b"E1 GET // " + path, head, Headers(), Terms(1e12, 0), 0, [b"x"], 1)
+        assert await store.settled()
+        assert await Sweeper(place.ledger, place.store, place.counters, 1, store).sweep()
+        assert await store.settled()
+        assert await store.find(b"E1 GET // /a", NOW) == []
+        (kept,) = await store.find(b"E1 GET // /b", NOW)
+        assert kept.head.as_of == AsOf("e", 7)
+        assert (place.counters[Counter.SWEPT], place.counters[Counter.CHECKED]) == (1, 1)

@@ -13,14 +13,19 @@ from dataclasses import replace
 from typing import Protocol
 
 from edgeproxy.edge.invalidation import Ledger
-from edgeproxy.model import AsOf
+from edgeproxy.model import NO_EPOCH, AsOf
 from edgeproxy.outcome import StoredHead
+from edgeproxy.store.disk import DiskStore
+from edgeproxy.store.records import Record
 from edgeproxy.telemetry.counters import Counter, Counters
 
 STEP = 32
 """Keys looked at before others have their turn: a fraction of a millisecond."""
 PAUSE = 0.001
 """Seconds until the next step: of a busy worker's time the sweep takes a tenth or so."""
+DISK_STEP = 64
+DISK_PAUSE = 0.02
+"""The same for records on disk, which are read by a thread and written by another."""
 
 Check = Callable[[bytes, StoredHead], StoredHead | None]
 """What becomes of a stored head: None, it leaves; the same or another one, it stays."""
@@ -62,10 +67,13 @@ def checked(ledger: Ledger) -> Check | None:
 class Sweeper:
     """Sweeps one worker's store, as a task of its own; `close` ends it."""
 
-    def __init__(self, ledger: Ledger, store: Swept, counters: Counters, interval: float) -> None:
+    def __init__(
+        self, ledger: Ledger, store: Swept, counters: Counters, interval: float, disk: DiskStore | None = None
+    ) -> None:
         """`interval` seconds between two looks whether something is new."""
         self._ledger = ledger
         self._store = store
+        self._disk = disk
         self._counters = counters
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
@@ -99,4 +107,18 @@ class Sweeper:
             self._counters.add(Counter.CHECKED, looked_at - left)
             if place % STEP == STEP - 1:
                 await asyncio.sleep(PAUSE)
+        if self._disk is not None and self._ledger.epoch != NO_EPOCH:
+            for shard in self._disk.shards:
+                await self._sweep_disk(self._disk, shard, check)
         return True
+
+    async def _sweep_disk(self, disk: DiskStore, shard: int, check: Check) -> None:
+        def checked(record: Record) -> StoredHead | None:
+            head = check(record.key, record.head)
+            self._counters.add(Counter.SWEPT if head is None else Counter.CHECKED)
+            return head
+
+        after: int | None = 0
+        while after is not None:
+            after = await disk.sweep(shard, after, DISK_STEP, checked)
+            await asyncio.sleep(DISK_PAUSE)

@@ -89,7 +89,9 @@ class Worker:
         self._tls = tls
         self._client = Client(settings.upstream, self.counters, clocks.monotonic)
         ledger = self.ledger = ledger or Ledger(page)
-        self._sweeper = Sweeper(ledger, self.store.memory, self.counters, settings.cache.sweep_interval)
+        self._sweeper = Sweeper(
+            ledger, self.store.memory, self.counters, settings.cache.sweep_interval, self.store.disk
+        )
         self._compressing = Compressing(settings.compression, self.counters)
         nexthop = NextHop(place, self._client, ledger, self.counters, clocks, self._compressing)
         recorder = Recorder(place, self.log, self.counters, clocks)

@@ -85,6 +85,9 @@ Results = dict[str, dict[str, Measured]]
 """By row, by server."""
 
 
+FULL = " with 75 behaviours"
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
@@ -107,6 +110,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rules", choices=["cloudfront", "rfc9111"], default="cloudfront", help="rfc9111: `serve --origin`"
     )
+    parser.add_argument(
+        "--full", action="store_true", help="a distribution with 75 behaviours and policies for everything"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything that was measured, as JSON")
     form.add_argument("--markdown", action="store_true", help="the table in Markdown")
@@ -127,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
     if options.quick:
         options.rounds, options.seconds = 1, 1
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as running:
-        stage = Stage(Path(name), options.workers, options.rules)
+        stage = Stage(Path(name), options.workers, options.rules, options.full)
         running.enter_context(stage.serving("origin"))
         servers = {each: running.enter_context(stage.serving(each)) for each in _needed(rows, rivals)}
         loads = {row: _verified(row, servers, rivals) for row in rows if row != LATENCY}
@@ -330,7 +336,7 @@ def _about(options: argparse.Namespace, rivals: Sequence[str]) -> dict[str, str]
     return {
         "what": "CPU microseconds a request, user and system; of the last two rows microseconds of latency.",
         "how": f"Medians of {options.rounds} rounds of {options.seconds:g} s, {CONNECTIONS} connections, "
-        f"{options.workers} worker(s), {options.rules} rules, access logs on.",
+        f"{options.workers} worker(s), {options.rules} rules{FULL if options.full else ''}, access logs on.",
         "versions": ", ".join(f"{name} {version}" for name, version in versions(list(rivals)).items()) + ".",
         "machine": f"{cores} cores{f' ({model})' if model else ''}; load {os.getloadavg()[0]:.1f} at the end.",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import platform
 import random
@@ -21,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -111,13 +113,21 @@ def _times(pid: int) -> tuple[float, float]:
     return int(fields[11]) / ticks, int(fields[12]) / ticks
 
 
+BEHAVIORS_MAX = 75
+ALL_VIEWER = "216adef6-5c7f-47e4-b989-5492eafa07d3"
+SECURITY_HEADERS = "67f7725c-6f97-4210-82d7-5512b31e9d03"
+"""Managed policies."""
+
+
 class Stage:
     """A folder with the origin's files and a certificate, the cores, and every server that was started."""
 
-    def __init__(self, folder: Path, workers: int, rules: str) -> None:
+    def __init__(self, folder: Path, workers: int, rules: str, full: bool = False) -> None:
+        """`full`: the distribution has all the behaviours that one may have, and policies for everything."""
         self.folder = folder
         self.workers = workers
         self.rules = rules
+        self.full = full
         cores = sorted(os.sched_getaffinity(0))
         self.client_core = cores[-1]
         self.server_cores = cores[:workers] if workers < len(cores) else cores
@@ -205,10 +215,21 @@ class Stage:
             command += ["--mode", "pop", "--origin", f"http://127.0.0.1:{self.origin}"]
         else:
             cache = 'disk = "8 GiB"\nmemory_object_max = "1 MiB"' if server.name == "edgeproxy-disk" else ""
-            self._filled("distribution.json", home)
+            distribution = self._filled("distribution.json", home)
+            if self.full:
+                distribution.write_text(json.dumps(_full(json.loads(distribution.read_text()))))
             path = self._filled("edgeproxy.toml", home, PORT=server.port, TLS_PORT=server.tls_port, CACHE=cache)
             command += ["--config", str(path), "--node", "pop"]
         server.processes.append(self._start(command, home, self.server_cores))
+
+
+def _full(config: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """A distribution with 75 behaviours more, none of which is for what is asked, and policies of every kind."""
+    policies = {"OriginRequestPolicyId": ALL_VIEWER, "ResponseHeadersPolicyId": SECURITY_HEADERS}
+    default = config["DefaultCacheBehavior"] | policies
+    others = [{"PathPattern": f"/section-{number}/*.html"} | default for number in range(BEHAVIORS_MAX)]
+    behaviors = {"Quantity": len(others), "Items": others}
+    return config | {"DefaultCacheBehavior": default, "CacheBehaviors": behaviors}
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
