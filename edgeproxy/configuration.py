@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeproxy.cloudfront.addresses import Endpoint, endpoint, is_host_name
 from edgeproxy.cloudfront.behaviors import legacy_values
+from edgeproxy.cloudfront.deployment import read_deployment
 from edgeproxy.cloudfront.distribution import QUOTAS, Reading, is_distribution, read_distribution
 from edgeproxy.cloudfront.parts import Listed
 from edgeproxy.cloudfront.policies import Policies, PolicyKind, is_policy, policies_in
@@ -123,7 +124,11 @@ def distribution_in(deployed: Deployed, settings: Settings) -> Distribution:
     faults += reading.faults
     if reading.distribution is None or faults:
         raise refused(faults)
-    return reading.distribution
+    try:
+        deployment = read_deployment(deployed.config.get("ContinuousDeploymentPolicyId", ""), deployed.resources)
+    except ValueError as error:
+        raise refused([Fault(deployed.id, "ContinuousDeploymentPolicyId", "", str(error))]) from None
+    return replace(reading.distribution, deployment=deployment)
 
 
 def _completed(document: Document, settings: Settings, tier_key: str | None) -> Settings:

@@ -36,7 +36,8 @@ class Deployed:
     resources: tuple[Json, ...] = ()
     """What `config` names, each as the API wraps it: {"CachePolicy": {"Id": …, "CachePolicyConfig": …}}, likewise
     OriginRequestPolicy, ResponseHeadersPolicy, OriginAccessControl, CloudFrontOriginAccessIdentity, KeyGroup, PublicKey
-    and ContinuousDeploymentPolicy. Managed policies are known to every node and not among them."""
+    and ContinuousDeploymentPolicy, this one with its ETag. Managed policies are known to every node and not among them.
+    """
     primary: str = ""
     """Of a staging distribution: the one whose continuous deployment policy sends it traffic; else empty."""
 

@@ -255,6 +255,24 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """An enabled continuous deployment policy of a primary distribution (fact sheet 11)."""
+
+    staging: str
+    """The first label of the staging distribution's name."""
+    revision: str
+    """16 hexadecimal digits, others after every change."""
+    header: tuple[bytes, bytes] | None
+    """Name in lower case, and value; None where traffic is split by weight."""
+    weight: float = 0
+    """Share of the viewers that go to staging, 0 to 1."""
+    idle: float = 0
+    """Seconds without a request after which a session ends; 0: there are no sessions."""
+    maximum: float = 0
+    """Seconds after which a session ends in any case."""
+
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """One distribution at one revision; immutable, so that a request works with one revision from end to end."""
 
@@ -281,6 +299,15 @@ class Distribution:
     countries: Countries | None = None
     error_pages: Mapping[int, ErrorPage] = field(default_factory=dict)
     """By the status they stand for."""
+    staging: bool = False
+    """It serves what its primary sends it, and has no names of its own."""
+    deployment: Deployment | None = None
+    """Of a primary: what part of its traffic another distribution serves."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether a viewer's name for it may mean another distribution: each request is decided on by itself."""
+        return self.staging or self.deployment is not None
 
 
 @value(frozen=True, slots=True)

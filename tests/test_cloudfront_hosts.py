@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeproxy.cloudfront.hosts import Hosts
-from edgeproxy.model import Distribution, Rules
+from edgeproxy.model import Deployment, Distribution, Rules
 
 
 def made(id: str, *aliases: str, enabled: bool = True, any_host: bool = False) -> Distribution:
@@ -68,3 +70,17 @@ def test_a_distribution_is_found_by_id_even_when_it_is_disabled() -> None:
     assert not found.enabled
     assert HOSTS.by_id("E9") is None
     assert [each.id for each in HOSTS] == ["E1", "E2", "E3", "E4"]
+
+
+def test_a_staging_distribution_is_found_by_its_primary_alone() -> None:
+    deployment = Deployment("e2", "0" * 16, None, 0.1)
+    primary = replace(made("E1", "*.example.test"), deployment=deployment)
+    staging = replace(made("E2", "new.example.test"), staging=True)
+    hosts = Hosts([primary, staging, made("E3", any_host=True)])
+    assert hosts.find(b"e2.edge.localhost") is None
+    assert hosts.find(b"new.example.test") is primary
+    assert hosts.by_id("E2") is staging
+    assert hosts.staging_of(primary) is staging
+    assert hosts.staging_of(staging) is None
+    assert Hosts([primary]).staging_of(primary) is None
+    assert Hosts([primary, replace(staging, enabled=False)]).staging_of(primary) is None

@@ -45,6 +45,7 @@ def test_a_copy_is_promoted_and_the_primary_keeps_its_names() -> None:
     assert told.keys() == {primary.id, staging.id}
     assert told[staging.id].primary == primary.id
     assert [list(each) for each in told[primary.id].resources] == [["ContinuousDeploymentPolicy"]]
+    assert told[primary.id].resources[0]["ContinuousDeploymentPolicy"]["ETag"] == made.etag
     staging = pure.do(update, DISTRIBUTION, staging.id, {**staging.config, "Comment": "new"}, staging.etag)
     given = {"Id": primary.id, "StagingDistributionId": staging.id, "IfMatch": f"{primary.etag}, {staging.etag}"}
     for wrong in (primary.etag, f"{primary.etag},other", f"other,{staging.etag}", ""):

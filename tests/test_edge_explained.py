@@ -8,7 +8,9 @@ from edgeproxy.edge.explained import text
 
 SERVED: dict[str, Any] = {
     "url": "http://a.test/", "method": "GET", "from": {"address": "192.0.2.1", "country": "DE"}, "outcome": "served",
-    "distribution": {"id": "E1", "domain": "e1.test", "rules": "cloudfront"}, "default_root_object": "/i.html",
+    "distribution": {"id": "E1", "domain": "e1.test", "rules": "cloudfront"},
+    "deployment": {"chosen": "staging", "by": "weight"},
+    "default_root_object": "/i.html",
     "behavior": {"number": 1, "of": 2, "pattern": "*", "path_matched": "/i.html"},
     "made_known_about_the_viewer": {"cloudfront-viewer-city": ""}, "key": {"text": "E1 GET // /i.html"},
     "path": {"stops": ["pop a", "origin web"], "because": "Why not."},
@@ -33,6 +35,7 @@ def rows(said: dict[str, Any]) -> list[tuple[str, str]]:
 def test_every_part_has_its_line() -> None:
     said = rows(SERVED)
     for row in (
+        ("deployment", "staging, by weight"),
         ("root object", "/i.html"), ("behaviour", "1 of 2: * matches /i.html"), ("key", "E1 GET // /i.html"),
         ("viewer", "cloudfront-viewer-city: (not known)"), ("way", "pop a > origin web"), ("", "Why not."),
         ("origin gets", "GET /i.html   at http://o.test:80"), ("", "on 500: /s at http://s.test:80"),

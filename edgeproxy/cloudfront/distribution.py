@@ -271,6 +271,7 @@ def _distribution(
         comment=config.Comment,
         price_class=config.PriceClass,
         ipv6=config.IsIPV6Enabled,
+        staging=config.Staging,
         tag_header=config.CacheTagConfig.HeaderName.lower().encode() if config.CacheTagConfig else b"",
         countries=_countries(geo),
         error_pages={

@@ -18,11 +18,15 @@ class Hosts:
         self._exact: dict[str, Distribution] = {}
         self._wild: dict[str, Distribution] = {}
         self._any: Distribution | None = None
+        self._staging: dict[str, Distribution] = {}
         for distribution in distributions:
             self._by_id[distribution.id] = distribution
             if distribution.any_host and self._any is None:
                 self._any = distribution
             self._exact.setdefault(distribution.domain.lower(), distribution)
+            if distribution.staging:
+                self._staging[distribution.id.lower()] = distribution
+                continue
             for alias in distribution.aliases:
                 if alias.startswith("*."):
                     self._wild.setdefault(alias[2:].lower(), distribution)
@@ -40,9 +44,14 @@ class Hosts:
         """Who serves this Host; its port and the case of its letters do not matter.
 
         An exact name goes before a wildcard, a longer wildcard before a shorter one. A disabled distribution keeps its
-        names, so that nobody else serves them, but serves nobody.
+        names, so that nobody else serves them, but serves nobody; a staging distribution serves nobody by its name.
         """
         found = self._named(_name(authority)) or self._any
+        return found if found is not None and found.enabled and not found.staging else None
+
+    def staging_of(self, primary: Distribution) -> Distribution | None:
+        """The staging distribution that the primary's policy names, where it is here and enabled."""
+        found = None if primary.deployment is None else self._staging.get(primary.deployment.staging)
         return found if found is not None and found.enabled else None
 
     def _named(self, name: str) -> Distribution | None:

@@ -419,8 +419,8 @@ class DistributionConfig(Part):
         f"{LATER}: viewers are served over HTTP/1.1", default="http1.1"
     )
     IsIPV6Enabled: bool = True
-    ContinuousDeploymentPolicyId: str = noted(default="")
-    Staging: bool = noted(f"{LATER}: it is served like any other", default=False)
+    ContinuousDeploymentPolicyId: str = noted("counts on nodes that follow a control plane, which has it", default="")
+    Staging: bool = noted("is served only for a primary whose continuous deployment policy names it", default=False)
     AnycastIpListId: str = noted(default="")
     TenantConfig: Tenants | None = noted()
     ConnectionMode: Literal["direct", "tenant-only"] = noted(default="direct")

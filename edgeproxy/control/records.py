@@ -117,9 +117,18 @@ def _record(resource: Resource, number: int, things: Things, find: Find) -> Depl
                 inner = things.get((PUBLIC_KEY.name, key))
                 if inner is not None:
                     used[inner.key] = inner
-    resources = tuple(wrapped(each) for key, each in sorted(used.items()) if not each.managed)
+    resources = tuple(_told(each) for key, each in sorted(used.items()) if not each.managed)
     primary = _primary(resource, things) if resource.config.get("Staging") else ""
     return Deployed(number, resource.id, resource.etag, resource.config, resources, primary)
+
+
+def _told(resource: Resource) -> Json:
+    """What nodes hear of a thing. A policy that was turned off and on again is another one for them: they end the
+    sessions that it had."""
+    told = wrapped(resource)
+    if resource.kind == CONTINUOUS_DEPLOYMENT.name:
+        told[resource.kind]["ETag"] = resource.etag
+    return told
 
 
 def _check(state: State, resource: Resource, record: Deployed) -> None:

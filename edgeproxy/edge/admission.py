@@ -1,7 +1,7 @@
 """From a request's head to an `Ask`, or to the reason why there is none: the steps before the cache (fact sheet 0.1).
 
-Order: who asks (a tier proves itself) · which distribution · loops · country · behaviour · viewer protocol · method ·
-what is made known about the viewer · key.
+Order: who asks (a tier proves itself) · which distribution, staging or not · loops · country · behaviour · viewer
+protocol · method · what is made known about the viewer · key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from edgeproxy.cloudfront import fields as cf
+from edgeproxy.cloudfront.deployment import Chosen, choose, without_session
 from edgeproxy.cloudfront.origin_request import asks_upgrade, is_websocket, origin_host
 from edgeproxy.cloudfront.pages import Cause
 from edgeproxy.cloudfront.viewer import Viewer, error_fields, with_viewer_fields
@@ -26,7 +27,7 @@ from edgeproxy.edge.present import Presenter, Trace
 from edgeproxy.errors import Detail
 from edgeproxy.headers import without_internal, without_nominated
 from edgeproxy.message import Client, Incoming, Peer, RequestHead
-from edgeproxy.model import Behavior, Distribution, Mode, Origin, Rules, ViewerProtocol
+from edgeproxy.model import Behavior, Deployment, Distribution, Mode, Origin, Rules, ViewerProtocol
 from edgeproxy.outcome import Layer, Result
 from edgeproxy.rules.key import resource_key, variant_key
 from edgeproxy.rules.ranges import excessive
@@ -78,6 +79,10 @@ class Admission:
         head, hop, peer = self._identify(incoming, serving)
         client = hop.client if hop is not None else self._viewer(incoming, serving)
         distribution = self._distribution(head, hop, serving, client)
+        deployed = None
+        if hop is None and distribution.deployment is not None:
+            distribution, deployed = self._deployed(distribution, distribution.deployment, head, serving)
+            head = head.with_headers(without_session(head.headers))
         if hop is not None:
             self._check_hop(hop, distribution, client)
             head = replace(head, scheme=hop.scheme)
@@ -92,7 +97,23 @@ class Admission:
             self._check_country(distribution, client, serving)
             self._check_viewer(head, incoming, distribution, behavior.viewer_protocol, behavior.allowed_methods, client)
             head = described(head, incoming.head, behavior, client, serving)
-        return self._ask(incoming, head, hop, peer, client, distribution, behavior, serving, request_id, behavior)
+        return self._ask(
+            incoming, head, hop, peer, client, distribution, behavior, serving, request_id, behavior, deployed
+        )
+
+    def _deployed(
+        self, primary: Distribution, deployment: Deployment, head: RequestHead, serving: Serving
+    ) -> tuple[Distribution, Chosen | None]:
+        """The distribution that serves this viewer; the primary does while its staging distribution cannot."""
+        staging = serving.hosts.staging_of(primary)
+        if staging is None:
+            return primary, None
+        draw = int.from_bytes(self._clocks.random_bytes(4), "big") / 2**32
+        chosen = choose(deployment, head.headers, self._clocks.wall(), draw)
+        if not chosen.staging:
+            return primary, chosen
+        self._counters.add(Counter.STAGING_CHOSEN)
+        return staging, chosen
 
     def for_page(
         self,
@@ -102,6 +123,7 @@ class Admission:
         client: Client,
         serving: Serving,
         request_id: str,
+        deployed: Chosen | None = None,
     ) -> Ask:
         """The ask for a distribution's own page about an error, on behalf of the viewer who met it (fact sheet 2.8).
 
@@ -109,11 +131,15 @@ class Admission:
         `failed` (inferred: it is that request's answer).
         """
         head = incoming.head.with_headers(without_nominated(without_internal(incoming.head.headers)))
+        if distribution.shared:
+            head = head.with_headers(without_session(head.headers))
         behavior = choose_behavior(distribution, head.path)
         head = described(head, failed, behavior, client, serving)
         head = head.with_headers(head.headers.plus(*error_fields(behavior.forward.made_up, failed)))
         met = choose_behavior(distribution, failed.path)
-        return self._ask(incoming, head, None, Peer.VIEWER, client, distribution, behavior, serving, request_id, met)
+        return self._ask(
+            incoming, head, None, Peer.VIEWER, client, distribution, behavior, serving, request_id, met, deployed
+        )
 
     def _ask(
         self,
@@ -127,6 +153,7 @@ class Admission:
         serving: Serving,
         request_id: str,
         dressed_by: Behavior,
+        deployed: Chosen | None,
     ) -> Ask:
         origin = distribution.origins[behavior.origin]
         if not head.authority:  # HTTP/1.0 may come without Host, but neither key nor next hop can do without one
@@ -144,6 +171,9 @@ class Admission:
             self._page.next_generation(named)
         dress = None if hop is not None else self._dress(dressed_by, head, request_id, incoming.received_at)
         request_id = request_id if hop is None else hop.request_id
+        presenter = self._presenter(serving, distribution, request_id, peer, key, way, origin, dress)
+        if deployed is not None and deployed.cookie is not None:
+            presenter = replace(presenter, session=deployed.cookie)
         return Ask(
             incoming=incoming,
             request=head,
@@ -160,8 +190,9 @@ class Admission:
             floor=self._ledger.floor(key, 0 if hop is None else hop.floor),
             hop=hop,
             request_id=request_id,
-            presenter=self._presenter(serving, distribution, request_id, peer, key, way, origin, dress),
+            presenter=presenter,
             trace=Trace(),
+            deployed=deployed,
             owner=self._owner(key, peer) if way.cached else None,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeproxy.cloudfront.deployment import Chosen
 from edgeproxy.edge.hop import HopRequest
 from edgeproxy.edge.invalidation import Floor
 from edgeproxy.edge.node import Serving
@@ -52,6 +53,8 @@ class Ask:
     request_id: str
     presenter: Presenter
     trace: Trace
+    deployed: Chosen | None = None
+    """What a continuous deployment policy decided, where the viewer asked for a primary that has one."""
     owner: int | None = None
     """The worker that owns the key, when it is not this one."""
     follows: bool = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from edgeproxy.cloudfront.deployment import Chosen
 from edgeproxy.cloudfront.fields import x_cache
 from edgeproxy.cloudfront.pages import Cause
 from edgeproxy.edge.admission import Admission, Refused
@@ -46,7 +47,9 @@ class ErrorPages:
         which fetching one more thing would not help."""
         if ask.hop is not None or answer.tunnel is not None or ask.trace.result is Result.CAPACITY_EXCEEDED:
             return answer
-        return await self._fetched(answer, ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id)
+        return await self._fetched(
+            answer, ask.incoming, ask.client, ask.distribution, ask.serving, ask.request_id, ask.deployed
+        )
 
     async def instead_of_refusal(
         self, answer: Answer, incoming: Incoming, refused: Refused, serving: Serving, request_id: str
@@ -65,6 +68,7 @@ class ErrorPages:
         distribution: Distribution,
         serving: Serving,
         request_id: str,
+        deployed: Chosen | None = None,
     ) -> Answer:
         status = answer.head.status
         page = distribution.error_pages.get(status)
@@ -72,7 +76,7 @@ class ErrorPages:
             return answer
         asking = replace(incoming, head=request_for(page, incoming.head), body=no_body(), raw=b"")
         made = await self._answer(
-            self._admission.for_page(asking, incoming.head, distribution, client, serving, request_id)
+            self._admission.for_page(asking, incoming.head, distribution, client, serving, request_id, deployed)
         )
         self._counters.add(Counter.ERROR_PAGES)
         answer.body.close()

@@ -29,6 +29,8 @@ def _who(said: Json) -> Iterator[Row]:
     if "distribution" in said:
         found = said["distribution"]
         yield "distribution", f"{found['id']} ({found['domain']}), {found['rules']} rules"
+    if "deployment" in said:
+        yield "deployment", f"{said['deployment']['chosen']}, by {said['deployment']['by']}"
 
 
 def _matched(said: Json) -> Iterator[Row]:

@@ -147,6 +147,8 @@ def _distribution(distribution: Distribution) -> Explanation:
 def _matched(ask: Ask) -> Explanation:
     behavior, distribution = ask.behavior, ask.distribution
     said: Explanation = {"outcome": "served", "distribution": _distribution(distribution)}
+    if ask.deployed is not None:
+        said["deployment"] = {"chosen": "staging" if ask.deployed.staging else "primary", "by": ask.deployed.why}
     asked = ask.incoming.head.path
     if ask.request.path != asked:
         said["default_root_object"] = _text(ask.request.path)

@@ -409,6 +409,7 @@ def _is_plain(ask: Ask, stored: Stored) -> bool:
         request.method in ("GET", "HEAD")
         and request.version == "1.1"
         and ask.hop is None
+        and not ask.distribution.shared
         and stored.key == ask.key
         and b"date" in stored.head.headers
         and _NEVER_PLAIN.isdisjoint(names)

@@ -137,6 +137,7 @@ def is_plain(ask: Ask, now: float) -> bool:
         and not ask.upgrade
         and ask.owner is None
         and distribution.countries is None
+        and not distribution.shared
         and behavior.failover is None
         and not behavior.forward.made_up
         and _NEVER.isdisjoint(names)

@@ -126,6 +126,8 @@ class Presenter:
     """What this node is, in Server-Timing's words."""
     dress: Dress | None = None
     """The behaviour's response headers policy, on this request."""
+    session: bytes | None = None
+    """Set-Cookie for a viewer whose side of a continuous deployment is kept."""
 
     def head(self, head: ResponseHead, trace: Trace, now: float) -> ResponseHead:
         """The head as it goes out."""
@@ -138,6 +140,8 @@ class Presenter:
             added.append((b"Date", format_date(now)))
         if self.peer is not Peer.VIEWER:
             added.append(self._hop(trace).field())
+        elif self.session is not None:
+            added.append((b"Set-Cookie", self.session))
         headers = self._with_cache_status(headers, trace, added)
         if self.peer is Peer.WORKER:
             return ResponseHead(head.status, headers.plus(*added), head.reason)

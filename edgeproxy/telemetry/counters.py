@@ -70,6 +70,7 @@ class Counter(IntEnum):
     TIER_REFUSED = ("edgeproxy_tier_refused_total", "Requests to a regional from someone that is no tier: 403.")
     TIER_MISMATCH = ("edgeproxy_tier_mismatch_total", "Tier requests at another revision or epoch than ours.")
     COUNTRIES_REFUSED = ("edgeproxy_countries_refused_total", "Requests from a country that is not served: 403.")
+    STAGING_CHOSEN = ("edgeproxy_staging_chosen_total", "Viewers' requests that a staging distribution served.")
     ERROR_PAGES = ("edgeproxy_error_pages_total", "Errors for which a distribution's own page was served.")
     ERRORS_REMEMBERED = ("edgeproxy_errors_remembered_total", "Requests answered with the error that the last one met.")
     LOOPS_REFUSED = ("edgeproxy_loops_refused_total", "Requests that passed too many distributions.")
